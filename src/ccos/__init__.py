@@ -1,0 +1,1 @@
+"""CCOS: a capability runtime for AI agents."""
