@@ -1,0 +1,159 @@
+"""Where a capability's work is done: one model a kind, told apart by ``type``.
+
+These models say how to reach a provider. They never hold a secret, only the name under which the
+secret is found (``AuthReference``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Url = Annotated[str, StringConstraints(min_length=8, max_length=4000, pattern=r"^https?://")]
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuthReference(_Model):
+    """Which secret a provider needs, and where in a request it goes; never the secret itself."""
+
+    scheme: Literal["bearer", "basic", "api_key"]
+    location: Literal["header", "query", "cookie"] = "header"
+    name: ShortText = "Authorization"
+    """Header, query parameter or cookie that carries the secret."""
+    environment: tuple[EnvironmentName, ...] = Field(min_length=1)
+    """Environment variables to look in, in this order."""
+
+
+class LocalProvider(_Model):
+    """A Python callable that the embedding program registers; it exists in that program only."""
+
+    type: Literal["local"] = "local"
+    handler: ShortText
+    """The name under which the program registered the callable."""
+
+
+class StdioServer(_Model):
+    """An MCP server that CCOS starts as a process and speaks to over its standard streams."""
+
+    transport: Literal["stdio"] = "stdio"
+    registry: Literal["pypi", "npm", "command"]
+    """Where the program comes from; ``command`` is a program already on this machine."""
+    package: ShortText
+    """Package name, or for ``command`` the program to start."""
+    version: Annotated[str, StringConstraints(max_length=100)] = ""
+    """Exact version of the package; empty only for ``command``."""
+    executable: Annotated[str, StringConstraints(max_length=200)] = ""
+    """Program inside the package when it is not named like the package."""
+    arguments: tuple[Annotated[str, StringConstraints(max_length=4000)], ...] = ()
+    environment: tuple[EnvironmentName, ...] = ()
+    """Variables that are passed on from CCOS's environment; all others are withheld."""
+
+
+class HttpServer(_Model):
+    """An MCP server reached over streamable HTTP."""
+
+    transport: Literal["http"] = "http"
+    url: Url
+    auth: AuthReference | None = None
+
+
+McpServer = Annotated[StdioServer | HttpServer, Field(discriminator="transport")]
+
+
+class McpProvider(_Model):
+    """A tool of an MCP server."""
+
+    type: Literal["mcp"] = "mcp"
+    server: McpServer
+    tool: ShortText
+    tool_hash: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Hash of the tool's name, description, schemas and annotations when it was found."""
+    timeout_seconds: Seconds = 30.0
+
+
+class OpenApiParameter(_Model):
+    """How one argument travels in a request, by the OpenAPI parameter rules."""
+
+    argument: ShortText
+    """Name of the argument in the capability's input schema."""
+    name: ShortText
+    """Name on the wire."""
+    location: Literal["path", "query", "header", "cookie"]
+    style: Literal[
+        "simple",
+        "label",
+        "matrix",
+        "form",
+        "spaceDelimited",
+        "pipeDelimited",
+        "tabDelimited",
+        "deepObject",
+    ] = "simple"
+    explode: bool = False
+    allow_reserved: bool = False
+    content_type: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Set for a parameter that is described by ``content`` and so sent as a serialised value."""
+
+
+class OpenApiBody(_Model):
+    """How the request body is made from the arguments."""
+
+    content_type: ShortText
+    argument: ShortText | None = None
+    """The one argument that is the whole body; None if the properties are arguments themselves."""
+    properties: dict[str, str] = Field(default_factory=dict)
+    """Argument name to body property name, when the body's properties are arguments."""
+    required: bool = False
+
+
+class OpenApiProvider(_Model):
+    """One operation of an HTTP API that a document describes."""
+
+    type: Literal["openapi"] = "openapi"
+    document: Annotated[str, StringConstraints(max_length=4000)]
+    """Where the description was found: a URL or a file name."""
+    base_url: Url
+    method: Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"]
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^/")]
+    parameters: tuple[OpenApiParameter, ...] = ()
+    body: OpenApiBody | None = None
+    auth: tuple[AuthReference, ...] = ()
+    """Secrets that are all sent; empty for a public operation."""
+    timeout_seconds: Seconds = 30.0
+
+
+class HttpProvider(_Model):
+    """A plain HTTP endpoint: path parameters are filled in, the rest is query or JSON body."""
+
+    type: Literal["http"] = "http"
+    base_url: Url
+    method: Literal["GET", "PUT", "POST", "DELETE", "PATCH"] = "GET"
+    path: Annotated[str, StringConstraints(max_length=4000, pattern=r"^(/.*)?$")] = ""
+    """Template with ``{name}`` for each argument that is part of the path."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Fixed headers without secrets, such as ``Accept``."""
+    auth: AuthReference | None = None
+    timeout_seconds: Seconds = 30.0
+
+
+Provider = Annotated[
+    LocalProvider | McpProvider | OpenApiProvider | HttpProvider, Field(discriminator="type")
+]
+
+
+def provider_url(provider: Any) -> str | None:
+    """The URL a provider is reached at; None for one that runs on this machine."""
+    match provider:
+        case McpProvider(server=HttpServer(url=url)):
+            return url
+        case OpenApiProvider(base_url=url) | HttpProvider(base_url=url):
+            return url
+        case _:
+            return None

@@ -1,0 +1,1 @@
+"""How a capability is invoked: one module a kind of provider."""
