@@ -1,6 +1,6 @@
 """What a capability is: manifest, schemas, versions, provenance. Nothing here does I/O."""
 
-from ccos.capabilities.canonical import canonical_json, content_hash
+from ccos.canonical import canonical_json, content_hash
 from ccos.capabilities.identifiers import canonical_id, id_tokens
 from ccos.capabilities.manifest import (
     ApprovalStatus,

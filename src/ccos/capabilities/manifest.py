@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from ccos.capabilities.canonical import canonical_json, content_hash
+from ccos.canonical import canonical_json, content_hash
 from ccos.capabilities.identifiers import canonical_id
 from ccos.capabilities.providers import Provider
 from ccos.capabilities.schemas import JsonSchema, SchemaValidator, check_schema_size

@@ -1,0 +1,270 @@
+"""The audit trail: an append-only chain of entries with a signed head outside the database.
+
+Each entry's hash covers all its fields and the hash of the entry before it, so an edit, a removal,
+a swap or a repetition breaks the chain at that place. The newest hash is signed and kept in a file
+beside the database, so that cutting off the tail or replacing the whole table shows too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ccos.audit.head import Head, HeadFile
+from ccos.audit.redaction import redacted
+from ccos.canonical import canonical_json
+from ccos.events import Event, EventBus
+from ccos.storage import Storage, Transaction
+from ccos.storage.schema import audit_entries
+
+GENESIS: Final = "sha256:" + "0" * 64
+_POSTGRES_LOCK: Final = 0x43434F5341554449
+_PAGE: Final = 1000
+_LAST: Final = (
+    sa.select(audit_entries.c.seq, audit_entries.c.hash)
+    .order_by(audit_entries.c.seq.desc())
+    .limit(1)
+)
+_INSERT: Final = sa.insert(audit_entries).inline()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry as stored."""
+
+    seq: int
+    timestamp: str
+    event_type: str
+    capability_id: str
+    execution_id: str
+    actor: str
+    data: dict[str, Any]
+    prev_hash: str
+    hash: str
+
+    def expected_hash(self) -> str:
+        """The hash that the other fields call for."""
+        content = {
+            "seq": self.seq,
+            "timestamp": self.timestamp,
+            "event_type": self.event_type,
+            "capability_id": self.capability_id,
+            "execution_id": self.execution_id,
+            "actor": self.actor,
+            "data": self.data,
+            "prev_hash": self.prev_hash,
+        }
+        return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check of the whole trail found.
+
+    ``first_bad`` is the number of the first entry that is wrong or missing; None if all is well.
+    """
+
+    entries: int
+    first_bad: int | None
+    problem: str
+    head_seq: int | None
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was found."""
+        return self.first_bad is None
+
+
+class AuditTrail:
+    """Records events: as entries of the chain, and to the subscribers once they are on disk.
+
+    Args:
+        enabled: Whether entries are written; events reach subscribers in any case.
+    """
+
+    def __init__(
+        self, storage: Storage, bus: EventBus, head_file: HeadFile, *, enabled: bool = True
+    ) -> None:
+        self._storage = storage
+        self._bus = bus
+        self._head_file = head_file
+        self._enabled = enabled
+        self._newest_seen = 0
+        self._anchored = False
+
+    async def start(self) -> None:
+        """Anchor an empty trail, or check that the stored one still holds the signed head.
+
+        A trail that lost its head, or entries that were signed, is written on but not signed
+        again: :meth:`verify` goes on naming the fault until a person deals with it.
+        """
+        head = self._head_file.read()
+        last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
+        if head is None and last is None:
+            head = Head(0, GENESIS)
+            self._head_file.advance(head)
+        if head is not None:
+            self._anchored = head.signed and await self._storage.read(
+                lambda connection: _holds(connection, head)
+            )
+            self._newest_seen = head.seq
+
+    async def adopt(self) -> Verification:
+        """Sign the newest entry as this installation's head, if all entries before it hold.
+
+        For an installation that joins a database which others have written already.
+        """
+        found = await self.verify()
+        if found.first_bad is not None and found.head_seq is not None:
+            return found
+        last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
+        self._head_file.advance(Head(last.seq, last.hash) if last else Head(0, GENESIS))
+        await self.start()
+        return await self.verify()
+
+    def record(self, transaction: Transaction, *events: Event) -> None:
+        """Append entries as part of ``transaction``; they stand or fall with it."""
+        if self._enabled and events:
+            head = self._append(transaction, events)
+            if self._anchored:
+                transaction.after_commit("audit-head", lambda: self._advance(head))
+        for event in events:
+            transaction.after_commit(f"publish-{id(event)}", _Publication(self._bus, event))
+
+    async def append(self, *events: Event) -> None:
+        """Record events that belong to no other write."""
+        await self._storage.write("audit", lambda transaction: self.record(transaction, *events))
+
+    def _append(self, transaction: Transaction, events: tuple[Event, ...]) -> Head:
+        if transaction.dialect == "postgresql":
+            transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+        last = transaction.execute(_LAST).first()
+        seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
+        if seq < self._newest_seen:
+            self._anchored = False
+        rows = []
+        for event in events:
+            seq += 1
+            entry = _entry(seq, previous, event)
+            previous = entry["hash"]
+            rows.append(entry)
+        transaction.execute(_INSERT, rows)
+        return Head(seq, previous)
+
+    def _advance(self, head: Head) -> None:
+        self._newest_seen = max(self._newest_seen, head.seq)
+        self._head_file.advance(head)
+
+    async def tail(self, count: int, *, execution_id: str | None = None) -> list[AuditEntry]:
+        """The newest ``count`` entries, oldest first, of one execution if given."""
+        query = sa.select(audit_entries).order_by(audit_entries.c.seq.desc()).limit(count)
+        if execution_id is not None:
+            query = query.where(audit_entries.c.execution_id == execution_id)
+        rows = await self._storage.read(lambda connection: connection.execute(query).all())
+        return [_from_row(row) for row in reversed(rows)]
+
+    async def verify(self) -> Verification:
+        """Check every entry, the links between them, and the signed head."""
+        return await self._storage.read(self._verify)
+
+    def _verify(self, connection: sa.Connection) -> Verification:
+        head = self._head_file.read()
+        previous, expected, seen_head = GENESIS, 1, head.seq == 0 if head else False
+
+        def bad(seq: int, problem: str) -> Verification:
+            return Verification(expected - 1, seq, problem, head.seq if head else None)
+
+        for row in _all_rows(connection):
+            if row.seq != expected:
+                return bad(expected, f"Entry {expected} is missing; entry {row.seq} follows.")
+            try:
+                entry = _from_row(row)
+                actual = entry.expected_hash()
+            except ValueError:
+                return bad(row.seq, f"Entry {row.seq} is not readable.")
+            if entry.prev_hash != previous:
+                return bad(row.seq, f"Entry {row.seq} does not continue the one before it.")
+            if entry.hash != actual:
+                return bad(row.seq, f"Entry {row.seq} was changed after it was written.")
+            if head is not None and entry.seq == head.seq:
+                if entry.hash != head.hash:
+                    return bad(row.seq, f"Entry {row.seq} is not the one that was signed.")
+                seen_head = True
+            previous = entry.hash
+            expected += 1
+        count = expected - 1
+        if head is None and count:
+            return bad(count, "The signed head is missing, so a cut tail could not be noticed.")
+        if head is not None and not head.signed:
+            return bad(head.seq, "The signature of the head is not by this installation's key.")
+        if head is not None and not seen_head:
+            return bad(expected, f"Entries {expected} to {head.seq} were cut off.")
+        return Verification(count, None, "", head.seq if head else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    bus: EventBus
+    event: Event
+
+    def __call__(self) -> None:
+        self.bus.publish(self.event)
+
+
+def _holds(connection: sa.Connection, head: Head) -> bool:
+    if head.seq == 0:
+        return True
+    query = sa.select(audit_entries.c.hash).where(audit_entries.c.seq == head.seq)
+    return connection.execute(query).scalar() == head.hash
+
+
+def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "seq": seq,
+        "timestamp": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="microseconds"),
+        "event_type": event.type.value,
+        "capability_id": event.capability_id,
+        "execution_id": event.execution_id,
+        "actor": event.actor,
+        "data": redacted(dict(event.data)),
+        "prev_hash": previous,
+    }
+    digest = "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
+    return {**content, "data": canonical_json(content["data"]).decode(), "hash": digest}
+
+
+def _from_row(row: Any) -> AuditEntry:
+    data = json.loads(row.data)
+    return AuditEntry(
+        row.seq,
+        row.timestamp,
+        row.event_type,
+        row.capability_id,
+        row.execution_id,
+        row.actor,
+        data,
+        row.prev_hash,
+        row.hash,
+    )
+
+
+def _all_rows(connection: sa.Connection) -> Iterator[Any]:
+    last = -1
+    while True:
+        query = (
+            sa.select(audit_entries)
+            .where(audit_entries.c.seq > last)
+            .order_by(audit_entries.c.seq)
+            .limit(_PAGE)
+        )
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].seq

@@ -1,0 +1,181 @@
+"""What happens in CCOS, as typed events from a closed set of names."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from ccos.errors import ConfigurationError
+
+
+class EventType(StrEnum):
+    """Every event there is. Audit entries carry the same names."""
+
+    EXECUTION_STARTED = "execution_started"
+    EXECUTION_COMPLETED = "execution_completed"
+    EXECUTION_FAILED = "execution_failed"
+    EXECUTION_CANCELLED = "execution_cancelled"
+    EXECUTION_OUTCOME_UNKNOWN = "execution_outcome_unknown"
+    EXECUTION_RECOVERED = "execution_recovered"
+
+    CAPABILITY_CALL = "capability_call"
+    CAPABILITY_RESULT = "capability_result"
+    CAPABILITY_REFUSED = "capability_refused"
+    OUTCOME_DECIDED = "outcome_decided"
+
+    MISSING_CAPABILITY_RUNTIME = "missing_capability_runtime"
+    CAPABILITY_DEPENDENCY_DETECTED = "capability_dependency_detected"
+    CHECKPOINT_CREATED = "checkpoint_created"
+    AUTO_RESUME_READY = "auto_resume_ready"
+    CHECKPOINT_RESUMED = "checkpoint_resumed"
+
+    RESOLUTION_QUEUED = "resolution_queued"
+    RESOLUTION_DEFERRED = "resolution_deferred"
+    RESOLUTION_STARTED = "resolution_started"
+    RESOLUTION_SUCCEEDED = "resolution_succeeded"
+    RESOLUTION_FAILED = "resolution_failed"
+    RESOLUTION_PERMANENTLY_FAILED = "resolution_permanently_failed"
+    RESOLUTION_BLOCKED = "resolution_blocked"
+    RESOLUTION_MEDIUM_RISK = "resolution_medium_risk"
+    RESOLUTION_OVERRIDDEN = "resolution_overridden"
+    SOURCE_SEARCHED = "source_searched"
+    CAPABILITY_DISCOVERY_COMPLETED = "capability_discovery_completed"
+
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_GRANTED = "approval_granted"
+    APPROVAL_DENIED = "approval_denied"
+    APPROVAL_EXPIRED = "approval_expired"
+    APPROVAL_SUPERSEDED = "approval_superseded"
+
+    CAPABILITY_REGISTERED = "capability_registered"
+    CAPABILITY_UPDATED = "capability_updated"
+    CAPABILITY_REMOVED = "capability_removed"
+    CAPABILITY_REVOKED = "capability_revoked"
+    CAPABILITY_QUARANTINED = "capability_quarantined"
+    ALIAS_REGISTERED = "alias_registered"
+
+    EGRESS_REQUEST = "egress_request"
+    SECURITY_VIOLATION = "security_violation"
+    WORKER_STARTED = "worker_started"
+    WORKER_STOPPED = "worker_stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        type: Its name.
+        capability_id: The capability it is about; empty when it is about none.
+        execution_id: The execution it belongs to; empty when it belongs to none.
+        actor: Who caused it: a person's name, ``agent``, ``ccos`` …
+        data: Further parts, JSON data.
+        at: Seconds since the Unix epoch.
+    """
+
+    type: EventType
+    capability_id: str = ""
+    execution_id: str = ""
+    actor: str = "ccos"
+    data: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    at: float = field(default_factory=time.time)
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def event_type(name: str) -> EventType:
+    """The event type of a name.
+
+    Raises:
+        ConfigurationError: for a name that is not in the set, suggesting the nearest.
+    """
+    try:
+        return EventType(name)
+    except ValueError:
+        near = difflib.get_close_matches(name, [item.value for item in EventType], n=1)
+        suggestion = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigurationError(
+            f"There is no event named {name!r}.{suggestion}",
+            details={"name": name, "nearest": near},
+        ) from None
+
+
+class Subscription:
+    """A bounded view of the events that follow, as an async iterator.
+
+    A reader that falls behind loses the oldest events; :attr:`lost` counts them.
+    """
+
+    def __init__(self, types: frozenset[EventType], capacity: int) -> None:
+        self._types = types
+        self._waiting: deque[Event] = deque(maxlen=capacity)
+        self._arrival = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self.lost = 0
+
+    def offer(self, event: Event) -> None:
+        """Take the event if it is of a wanted type; callable from any thread, never waits."""
+        if self._closed or (self._types and event.type not in self._types):
+            return
+        if len(self._waiting) == self._waiting.maxlen:
+            self.lost += 1
+        self._waiting.append(event)
+        self._loop.call_soon_threadsafe(self._arrival.set)
+
+    def close(self) -> None:
+        """End the iteration once the events at hand are read."""
+        self._closed = True
+        self._arrival.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            self._arrival.clear()
+            if not self._waiting:
+                await self._arrival.wait()
+
+
+class EventBus:
+    """Hands every event to every subscription; no subscriber can slow down the publisher."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+
+    def subscribe(
+        self, types: Iterable[EventType | str] = (), *, capacity: int = 1000
+    ) -> Subscription:
+        """Receive events from now on.
+
+        Args:
+            types: The wanted types or their names; empty for all.
+            capacity: How many unread events are kept.
+
+        Raises:
+            ConfigurationError: for an unknown name.
+        """
+        wanted = frozenset(event_type(name) for name in types)
+        subscription = Subscription(wanted, capacity)
+        self._subscriptions = [*self._subscriptions, subscription]
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop a subscription; stopping it again does nothing."""
+        self._subscriptions = [one for one in self._subscriptions if one is not subscription]
+        subscription.close()
+
+    def publish(self, event: Event) -> None:
+        """Hand ``event`` to all who want it."""
+        for subscription in self._subscriptions:
+            subscription.offer(event)

@@ -1,0 +1,325 @@
+"""The database: one writer with group commit, many readers, SQLite or Postgres.
+
+Every write is a named *unit*: a function that gets a :class:`Transaction` and runs on the writer
+thread. Units that wait at the same moment share one commit, each behind its own savepoint, so a
+unit that fails takes nothing of the others with it. A unit's caller goes on only after the commit
+is on disk. Since one thread writes, a process never competes with itself for the write lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from ccos.errors import CcosError, StorageError, StorageFullError
+from ccos.storage.revisions import bring_up_to_date
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+_GROUP_LIMIT: Final = 256
+_LOCK_WAIT_SECONDS: Final = 30
+_RETRIES: Final = 5
+
+
+class WriteObserver(Protocol):
+    """Is told when a unit of writing begins to be committed and when it is committed.
+
+    Tests use it to stop the process at a named point; it runs on the writer thread.
+    """
+
+    def before_commit(self, name: str) -> None:
+        """All of the unit's statements ran; nothing is on disk yet."""
+        ...
+
+    def after_commit(self, name: str) -> None:
+        """The unit is on disk; its caller does not know yet."""
+        ...
+
+
+class Transaction:
+    """What a unit of writing may do: run statements, and ask for something after the commit."""
+
+    __slots__ = ("_after", "connection")
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self._after: dict[str, Callable[[], None]] = {}
+
+    def execute(
+        self,
+        statement: sa.Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> sa.CursorResult[Any]:
+        """Run one statement."""
+        return self.connection.execute(statement, parameters)
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.connection.dialect.name
+
+    def after_commit(self, key: str, action: Callable[[], None]) -> None:
+        """Run ``action`` once the unit is on disk; a later action of the same key replaces it."""
+        self._after.pop(key, None)
+        self._after[key] = action
+
+
+@dataclass(slots=True)
+class _Job:
+    name: str
+    unit: Callable[[Transaction], Any]
+    future: Future[Any] = field(default_factory=Future)
+    actions: dict[str, Callable[[], None]] = field(default_factory=dict)
+    value: Any = None
+
+
+class Storage:
+    """The database behind a URL.
+
+    Use it as an async context manager. ``sqlite:///path`` opens a file in write-ahead-log mode
+    with every commit synced; ``postgresql+psycopg://…`` opens a server's database.
+    """
+
+    def __init__(self, url: str, *, observer: WriteObserver | None = None) -> None:
+        self.url = sa.make_url(url)
+        self._observer = observer
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._engine: sa.Engine | None = None
+        self._reader: sa.Engine | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    async def __aenter__(self) -> Storage:
+        await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _open(self) -> None:
+        with translated_errors(f"open {self.url.render_as_string(hide_password=True)}"):
+            if self.is_sqlite and self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._engine = self._create_engine()
+            self._reader = self._create_engine(single=True) if self.is_sqlite else self._engine
+            bring_up_to_date(self._engine)
+        self._thread = threading.Thread(target=self._write_loop, name="ccos-writer", daemon=True)
+        self._thread.start()
+
+    def _create_engine(self, *, single: bool = False) -> sa.Engine:
+        if not self.is_sqlite:
+            return sa.create_engine(self.url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+        arguments: dict[str, Any] = {"timeout": _LOCK_WAIT_SECONDS, "check_same_thread": False}
+        engine = sa.create_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            connect_args=arguments,
+            **({"poolclass": StaticPool} if single else {}),
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _configure(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+
+        return engine
+
+    def close(self) -> None:
+        """Finish the writes under way and close every connection. Closing again does nothing."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        for engine in (self._reader, self._engine):
+            if engine is not None:
+                engine.dispose()
+        self._engine = self._reader = None
+
+    async def write(self, name: str, unit: Callable[[Transaction], T]) -> T:
+        """Run ``unit`` in a transaction and return its value once it is on disk.
+
+        A unit may run more than once (a lost connection, a deadlock), so it must have no effect
+        but its statements. Cancelling the caller does not undo a unit that was handed over.
+
+        Args:
+            name: What is written, such as ``park``; observers and errors speak of it.
+            unit: Called on the writer thread.
+
+        Raises:
+            StorageError: if it could not be written; nothing of the unit is stored then.
+            CcosError: whatever the unit itself raised; nothing of it is stored.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._submit(name, unit)))
+
+    def write_blocking(self, name: str, unit: Callable[[Transaction], T]) -> T:
+        """Equivalent to :meth:`write`, for threads without an event loop."""
+        return self._submit(name, unit).result()
+
+    def _submit(self, name: str, unit: Callable[[Transaction], T]) -> Future[T]:
+        if self._thread is None:
+            raise StorageError("The storage is not open.")
+        job = _Job(name, unit)
+        self._jobs.put(job)
+        return job.future
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run ``query`` against what is committed now and return its value.
+
+        On SQLite it runs at once on the caller's thread: a reader in WAL mode never waits.
+        On Postgres it runs in a thread.
+        """
+        if self.is_sqlite:
+            return self.read_blocking(query)
+        return await asyncio.to_thread(self.read_blocking, query)
+
+    def read_blocking(self, query: Callable[[sa.Connection], T]) -> T:
+        """Equivalent to :meth:`read`, for threads without an event loop."""
+        if self._reader is None:
+            raise StorageError("The storage is not open.")
+        with translated_errors("read"), self._reader.connect() as connection:
+            return query(connection)
+
+    def _write_loop(self) -> None:
+        assert self._engine is not None
+        connection: sa.Connection | None = None
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            stop = False
+            while len(group) < _GROUP_LIMIT:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    stop = True
+                    break
+                group.append(following)
+            connection = self._commit_group(connection, group)
+            if stop:
+                break
+        if connection is not None:
+            connection.close()
+
+    def _commit_group(
+        self, connection: sa.Connection | None, group: list[_Job]
+    ) -> sa.Connection | None:
+        assert self._engine is not None
+        for attempt in range(_RETRIES):
+            try:
+                with translated_errors(f"write {group[0].name}"):
+                    if connection is None or connection.closed:
+                        connection = self._engine.connect()
+                    done = self._run_group(connection, group)
+                self._announce(done)
+                return connection
+            except CcosError as error:
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.invalidate()
+                        connection.close()
+                    connection = None
+                if attempt + 1 == _RETRIES or not _is_transient(error.__cause__):
+                    for job in group:
+                        if not job.future.done():
+                            job.future.set_exception(error)
+                    return None
+        return None
+
+    def _run_group(self, connection: sa.Connection, group: list[_Job]) -> list[_Job]:
+        """Run the units that still wait, commit once, and return those that succeeded."""
+        waiting = [job for job in group if not job.future.done()]
+        if self.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        alone = len(waiting) == 1
+        done = [job for job in waiting if self._run_unit(connection, job, alone=alone)]
+        if self._observer is not None:
+            for job in done:
+                self._observer.before_commit(job.name)
+        if self.is_sqlite:
+            connection.exec_driver_sql("COMMIT" if done else "ROLLBACK")
+        elif done:
+            connection.commit()
+        else:
+            connection.rollback()
+        return done
+
+    def _run_unit(self, connection: sa.Connection, job: _Job, *, alone: bool) -> bool:
+        transaction = Transaction(connection)
+        if not alone:
+            connection.exec_driver_sql("SAVEPOINT unit")
+        try:
+            with translated_errors(f"write {job.name}"):
+                job.value = job.unit(transaction)
+        except Exception as error:
+            if isinstance(error.__cause__, sa.exc.OperationalError):
+                raise
+            if not alone:
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+                connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+            job.future.set_exception(error)
+            return False
+        if not alone:
+            connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+        job.actions = transaction._after
+        return True
+
+    def _announce(self, done: list[_Job]) -> None:
+        if self._observer is not None:
+            for job in done:
+                self._observer.after_commit(job.name)
+        actions: dict[str, Callable[[], None]] = {}
+        for job in done:
+            job.future.set_result(job.value)
+            for key, action in job.actions.items():
+                actions.pop(key, None)
+                actions[key] = action
+        for key, action in actions.items():
+            try:
+                action()
+            except Exception:
+                _logger.exception("The action %r after a commit failed", key)
+
+
+def _is_transient(cause: BaseException | None) -> bool:
+    """Whether running the same units again can succeed."""
+    if not isinstance(cause, sa.exc.DBAPIError):
+        return False
+    if cause.connection_invalidated:
+        return True
+    state = getattr(cause.orig, "sqlstate", None)
+    return state in {"40001", "40P01", "55P03"}
+
+
+@contextlib.contextmanager
+def translated_errors(what: str) -> Iterator[None]:
+    """Turn the driver's errors into this tree's, keeping the driver's words."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        original = getattr(error, "orig", None) or error
+        words = str(original).strip().splitlines()[0] if str(original).strip() else "no details"
+        full = "is full" in words or getattr(original, "sqlstate", None) == "53100"
+        kind = StorageFullError if full else StorageError
+        raise kind(f"Could not {what}: {words}") from error
+    except OSError as error:
+        kind = StorageFullError if error.errno == 28 else StorageError
+        raise kind(f"Could not {what}: {error.strerror or error}") from error

@@ -1,0 +1,156 @@
+"""The tables. Times are seconds since the Unix epoch, UTC; JSON is kept as text."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+Time = sa.Double
+
+capabilities = sa.Table(
+    "capabilities",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("definition_hash", sa.Text, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("standing", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("registered_at", Time, nullable=False),
+    sa.Column("previous_version", sa.Text),
+    sa.Index("capabilities_by_standing", "standing", "id"),
+)
+
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("alias", sa.Text, primary_key=True),
+    sa.Column("capability_id", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("aliases_by_capability", "capability_id"),
+)
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+executions = sa.Table(
+    "executions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("program", sa.Text, nullable=False),
+    sa.Column("program_hash", sa.Text, nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("principal", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("snapshot", sa.LargeBinary),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("updated_at", Time, nullable=False),
+    sa.Index("executions_by_state", "state", "created_at"),
+)
+
+waits = sa.Table(
+    "waits",
+    metadata,
+    sa.Column("execution_id", sa.Text, primary_key=True),
+    sa.Column("capability_id", sa.Text, primary_key=True),
+    sa.Index("waits_by_capability", "capability_id"),
+)
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("execution_id", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("arguments_hash", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("repeatable", sa.Boolean, nullable=False),
+    sa.Column("outcome", sa.Text),
+    sa.Column("delivery", sa.Integer),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("settled_at", Time),
+)
+
+resolutions = sa.Table(
+    "resolutions",
+    metadata,
+    sa.Column("capability_id", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("risk", sa.Text),
+    sa.Column("arguments", sa.Text, nullable=False),
+    sa.Column("context", sa.Text, nullable=False),
+    sa.Column("requested_at", Time, nullable=False),
+    sa.Column("last_seen_at", Time, nullable=False),
+    sa.Column("seen_count", sa.Integer, nullable=False),
+    sa.Column("attempt_count", sa.Integer, nullable=False),
+    sa.Column("run_count", sa.Integer, nullable=False),
+    sa.Column("last_attempt", Time),
+    sa.Column("next_attempt", Time),
+    sa.Column("backoff_seconds", sa.Double),
+    sa.Column("last_error", sa.Text),
+    sa.Column("methods_tried", sa.Text, nullable=False),
+    sa.Column("approval_id", sa.Text),
+    sa.Column("resolution", sa.Text),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("finished_at", Time),
+    sa.Index("resolutions_by_status", "status", "next_attempt"),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("capability_id", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("risk", sa.Text, nullable=False),
+    sa.Column("candidate", sa.Text),
+    sa.Column("candidate_hash", sa.Text),
+    sa.Column("requested_at", Time, nullable=False),
+    sa.Column("requested_by", sa.Text, nullable=False),
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Column("decided_at", Time),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Index("approvals_by_status", "status", "expires_at"),
+    sa.Index("approvals_by_capability", "capability_id", "status"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("process_id", sa.Integer, nullable=False),
+    sa.Column("process_started", sa.Text, nullable=False),
+    sa.Column("started_at", Time, nullable=False),
+    sa.Column("heartbeat_at", Time, nullable=False),
+)
+
+audit_entries = sa.Table(
+    "audit_entries",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("timestamp", sa.Text, nullable=False),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("capability_id", sa.Text, nullable=False),
+    sa.Column("execution_id", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("prev_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Index("audit_entries_by_execution", "execution_id"),
+    sa.Index("audit_entries_by_capability", "capability_id"),
+)
