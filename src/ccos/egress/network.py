@@ -1,0 +1,118 @@
+"""The one place where a name becomes an address and the address a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Protocol
+
+import httpcore2
+
+from ccos.egress.policy import EgressPolicy
+from ccos.errors import EgressError
+
+
+class Resolver(Protocol):
+    """Turns a host name into addresses."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """All addresses of ``host``, IPv4 and IPv6, in the order to try them.
+
+        Raises:
+            OSError: The name has no address.
+        """
+        ...
+
+
+class SystemResolver:
+    """Asks the operating system."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """All addresses ``getaddrinfo`` knows for a stream socket."""
+        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in answers))
+
+
+class PinnedBackend(httpcore2.AsyncNetworkBackend):
+    """Opens TCP connections, each to an address it has checked itself.
+
+    A name is resolved once for each connection, every answer is checked, and the socket is
+    opened to one of these very addresses. Between check and use there is no second look-up,
+    so an answer that changes (DNS rebinding) changes nothing. The connection above still
+    carries the name, which TLS verifies; and since the pool above files connections under
+    that name, one opened for a host is never reused for another host on the same address.
+    """
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        resolver: Resolver,
+        backend: httpcore2.AsyncNetworkBackend,
+    ) -> None:
+        self._policy = policy
+        self._resolver = resolver
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Resolve, check, and connect to the first address that answers.
+
+        Raises:
+            EgressRefusedError: One of the addresses must not be reached.
+            EgressError: The name has no address.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        async with asyncio.timeout_at(deadline):
+            addresses = await self._addresses(host, port)
+        self._policy.check_addresses(host, port, addresses)
+        for left in range(len(addresses), 0, -1):
+            # One silent address must not use up the time of those after it.
+            share = None if deadline is None else max(deadline - loop.time(), 0) / left
+            try:
+                return await self._backend.connect_tcp(
+                    addresses[-left], port, share, local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                if left == 1:
+                    raise
+        raise EgressError(
+            f"{host} has no address.",
+            details={"reason": "dns", "host": host, "port": port, "sent": False},
+        )
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            return [str(ip_address(host))]
+        except ValueError:
+            pass
+        try:
+            return await self._resolver.resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise EgressError(
+                f"The name {host} cannot be resolved.",
+                details={"reason": "dns", "host": host, "port": port, "sent": False},
+            ) from error
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Refuse: nothing here speaks to local sockets."""
+        raise EgressError("Local sockets are not reachable.", details={"sent": False})
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds``."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,71 @@
+"""JSON that has exactly one meaning."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ccos.errors import EgressError
+
+MAX_JSON_DEPTH = 64
+
+
+def parse_json(text: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
+    """Read a JSON text strictly (RFC 8259, and the stricter choices of RFC 7493).
+
+    Args:
+        text: The document in UTF-8, UTF-16 or UTF-32.
+        max_depth: How deeply arrays and objects may nest.
+
+    Raises:
+        EgressError: It is malformed, repeats a key, nests too deeply, or holds NaN, an
+            infinity, or half of a surrogate pair.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        _check(value, max_depth)
+    except (ValueError, RecursionError) as error:
+        what = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise EgressError(
+            f"The answer is not usable JSON: {what[:200]}.",
+            next_step="The server answered something else than its contract says.",
+            details={"reason": "json", "sent": True},
+        ) from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("an object repeats a key")
+    return fields
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check(value: Any, max_depth: int) -> None:
+    # Level by level rather than by recursion: the depth is the sender's choice.
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+            elif isinstance(item, float) and item in (float("inf"), float("-inf")):
+                raise ValueError("a number is too large")
+        depth += any(isinstance(item, list | dict) for item in level)
+        if depth > max_depth:
+            raise RecursionError
+        level = below
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a string holds half of a surrogate pair")
