@@ -1,6 +1,7 @@
 """What a capability is: manifest, schemas, versions, provenance. Nothing here does I/O."""
 
 from ccos.canonical import canonical_json, content_hash
+from ccos.capabilities.attestation import attestation_fault, attested
 from ccos.capabilities.identifiers import canonical_id, id_tokens
 from ccos.capabilities.manifest import (
     ApprovalStatus,
@@ -20,6 +21,7 @@ from ccos.capabilities.providers import (
     McpProvider,
     McpServer,
     OpenApiBody,
+    OpenApiEncoding,
     OpenApiParameter,
     OpenApiProvider,
     Provider,
@@ -52,6 +54,7 @@ __all__ = [
     "McpProvider",
     "McpServer",
     "OpenApiBody",
+    "OpenApiEncoding",
     "OpenApiParameter",
     "OpenApiProvider",
     "Provenance",
@@ -60,6 +63,8 @@ __all__ = [
     "SchemaValidator",
     "StdioServer",
     "TrustTier",
+    "attestation_fault",
+    "attested",
     "breaking_input_changes",
     "breaking_output_changes",
     "canonical_id",

@@ -102,6 +102,15 @@ class OpenApiParameter(_Model):
     """Set for a parameter that is described by ``content`` and so sent as a serialised value."""
 
 
+class OpenApiEncoding(_Model):
+    """How one property of a form body is written, by the OpenAPI encoding rules."""
+
+    style: Literal["form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"] = "form"
+    explode: bool = True
+    content_type: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Media type of the property where it is not the default for its value."""
+
+
 class OpenApiBody(_Model):
     """How the request body is made from the arguments."""
 
@@ -110,6 +119,8 @@ class OpenApiBody(_Model):
     """The one argument that is the whole body; None if the properties are arguments themselves."""
     properties: dict[str, str] = Field(default_factory=dict)
     """Argument name to body property name, when the body's properties are arguments."""
+    encoding: dict[str, OpenApiEncoding] = Field(default_factory=dict)
+    """By body property name, for the properties of a form that are not written as usual."""
     required: bool = False
 
 
