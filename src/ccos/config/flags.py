@@ -23,8 +23,7 @@ def _flag(variable: str, description: str, *, default_text: str | None = None) -
 
 
 def _same_as_enabled(flags: dict[str, Any]) -> bool:
-    # An unreadable `enabled` is absent here; its own error is the one to report.
-    return bool(flags.get("enabled", False))
+    return bool(flags["enabled"])
 
 
 class MissingCapabilityFeatureFlags(SettingsModel):

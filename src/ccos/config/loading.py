@@ -159,7 +159,14 @@ def _build(layer: Layer) -> Settings:
     try:
         return Settings(**tree)
     except ValidationError as error:
-        refuse([_problem(detail, layer) for detail in error.errors()])
+        # A default that follows an unreadable value is no problem of its own.
+        refuse(
+            [
+                _problem(detail, layer)
+                for detail in error.errors()
+                if detail["type"] != "default_factory_not_called"
+            ]
+        )
         raise
 
 

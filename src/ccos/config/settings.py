@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Annotated
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 
 from ccos.config.fields import (
     INLINE,
@@ -27,6 +28,7 @@ from ccos.config.flags import FeatureProfile
 from ccos.config.missing import MissingCapabilityConfig
 
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
+_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*password[^=&]*=)[^&]*", re.IGNORECASE)
 MASK = "********"
 
 
@@ -60,17 +62,11 @@ Credential = Annotated[SecretStr | None, BeforeValidator(_blank_is_none)]
 def masked_url(url: str) -> str:
     """`url` with every password in it replaced."""
     parts = urlsplit(url)
-    place = parts.netloc
     if parts.password is not None:
-        userinfo, _, address = place.rpartition("@")
-        place = f"{userinfo.partition(':')[0]}:{MASK}@{address}"
-    query = parts.query
-    if "password" in query.lower():
-        pairs = parse_qsl(query, keep_blank_values=True)
-        query = urlencode(
-            [(name, MASK if "password" in name.lower() else text) for name, text in pairs], safe="*"
-        )
-    return urlunsplit(parts._replace(netloc=place, query=query))
+        user_and_password, _, address = parts.netloc.rpartition("@")
+        user = user_and_password.partition(":")[0]
+        url = url.replace(parts.netloc, f"{user}:{MASK}@{address}", 1)
+    return _PASSWORD_PARAMETER.sub(rf"\1{MASK}", url)
 
 
 def _default_home() -> Path:
@@ -82,12 +78,6 @@ def _operating_system_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may run under a number that has no name
         return f"uid-{os.getuid()}"
-
-
-def _home(values: dict[str, Any]) -> Path:
-    # An unreadable `home` is absent here; its own error is the one to report.
-    home = values.get("home")
-    return home if isinstance(home, Path) else _default_home()
 
 
 class Settings(SettingsModel):
@@ -131,11 +121,11 @@ class Settings(SettingsModel):
             default_text="sqlite file ccos.sqlite in home",
         ),
     ] = Field(
-        default_factory=lambda values: f"sqlite:///{_home(values) / 'ccos.sqlite'}", repr=False
+        default_factory=lambda values: f"sqlite:///{values['home'] / 'ccos.sqlite'}", repr=False
     )
     approver: Annotated[
         str,
-        Field(min_length=1),
+        StringConstraints(strip_whitespace=True, min_length=1),
         Setting(
             "CCOS_APPROVER",
             "Name under which approvals are decided.",
@@ -149,7 +139,7 @@ class Settings(SettingsModel):
             "Folder of local capability manifests.",
             default_text="capabilities in home",
         ),
-    ] = Field(default_factory=lambda values: _home(values) / "capabilities")
+    ] = Field(default_factory=lambda values: values["home"] / "capabilities")
     generated_capability_storage: Annotated[
         FilePath,
         Setting(
@@ -157,7 +147,7 @@ class Settings(SettingsModel):
             "Folder of manifests imported from API descriptions.",
             default_text="capabilities/generated in home",
         ),
-    ] = Field(default_factory=lambda values: _home(values) / "capabilities" / "generated")
+    ] = Field(default_factory=lambda values: values["home"] / "capabilities" / "generated")
     synthesized_capability_storage: Annotated[
         FilePath,
         Setting(
@@ -165,7 +155,7 @@ class Settings(SettingsModel):
             "Folder of capabilities written by a language model.",
             default_text="capabilities/synthesized in home",
         ),
-    ] = Field(default_factory=lambda values: _home(values) / "capabilities" / "synthesized")
+    ] = Field(default_factory=lambda values: values["home"] / "capabilities" / "synthesized")
     openapi_documents: Annotated[
         Names,
         Setting(
@@ -173,7 +163,7 @@ class Settings(SettingsModel):
             "Folders, files and URLs of API descriptions.",
             default_text="apis in home",
         ),
-    ] = Field(default_factory=lambda values: (str(_home(values) / "apis"),))
+    ] = Field(default_factory=lambda values: (str(values["home"] / "apis"),))
     catalogue_files: Annotated[
         FilePaths, Setting("CCOS_CATALOGUE_FILES", "Further files of curated capabilities.")
     ] = ()
