@@ -117,7 +117,7 @@ class Marketplace:
 
     def look_up(self, connection: sa.Connection, capability_id: str) -> Registered | None:
         """Equivalent to :meth:`get` within a read or a transaction."""
-        revision = connection.execute(_REVISION).scalar() or 0
+        revision = connection.execute(_REVISION).scalar_one()
         if revision != self._revision:
             self._cache = {}
             self._revision = revision
@@ -345,13 +345,16 @@ class Marketplace:
 
     def _advance(self, transaction: Transaction) -> None:
         """Tell every reader, in this process or another, that what it remembers is old."""
-        changed = transaction.execute(
+        transaction.execute(
             sa.update(counters)
             .where(counters.c.name == "marketplace")
             .values(value=counters.c.value + 1)
         )
-        if changed.rowcount == 0:
-            transaction.execute(sa.insert(counters), {"name": "marketplace", "value": 1})
+
+    def hold_still(self, transaction: Transaction) -> None:
+        """Keep every other process from registering anything until ``transaction`` ends."""
+        if transaction.dialect == "postgresql":
+            transaction.execute(_REVISION.with_for_update())
 
     async def registered(self, *, include_withheld: bool = True) -> list[Registered]:
         """Every capability that is registered now, by id."""

@@ -138,6 +138,7 @@ def upgrade() -> None:
     )
     op.create_index("audit_entries_by_execution", "audit_entries", ["execution_id"])
     op.create_index("audit_entries_by_capability", "audit_entries", ["capability_id"])
+    op.execute("INSERT INTO counters (name, value) VALUES ('marketplace', 0)")
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
             "CREATE VIRTUAL TABLE capability_search USING fts5("
