@@ -104,15 +104,18 @@ class Internet(httpcore2.AnyIOBackend):
     Args:
         names: Each name's answers, one list for each look-up; the last one repeats.
         routes: The loopback port behind each address and port.
+        silent: Addresses that never answer an attempt to connect.
     """
 
     def __init__(
         self,
         names: dict[str, Iterable[list[str]]] | None = None,
         routes: dict[tuple[str, int], int] | None = None,
+        silent: set[str] | None = None,
     ) -> None:
         self._names = {name: list(answers) for name, answers in (names or {}).items()}
         self._routes = routes or {}
+        self._silent = silent or set()
         self.lookups: list[str] = []
         self.connections: list[tuple[str, int]] = []
 
@@ -132,6 +135,9 @@ class Internet(httpcore2.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         self.connections.append((host, port))
+        if host in self._silent:
+            await asyncio.sleep(timeout or 60)
+            raise httpcore2.ConnectTimeout("silence")
         if (host, port) not in self._routes:
             raise httpcore2.ConnectError("no route")
         return await super().connect_tcp("127.0.0.1", self._routes[host, port], timeout)

@@ -23,9 +23,6 @@ from ccos.egress.target import Target, parse_url
 from ccos.egress.transport import GuardedTransport
 from ccos.errors import EgressError
 
-# An idle connection is kept only briefly: one that the server closed at the moment of reuse
-# leaves open whether the request arrived.
-_KEEPALIVE_SECONDS = 5.0
 _MAX_CONNECTIONS = 100
 
 # The length and the framing of a body, and the host, are ours to say.
@@ -67,6 +64,10 @@ class Egress:
 
     Proxies, netrc and certificate settings of the environment are not read, and no cookie
     outlives its request. Use it as an async context manager, within one event loop.
+
+    Every request has a connection of its own. Were one reused, the server might close it at
+    that moment and leave open whether it acted, or have left bytes on it that pass for the
+    next answer; and the address would be one that was checked some time ago.
 
     Args:
         policy: The rules.
@@ -218,7 +219,7 @@ class Egress:
             self._connections = httpcore2.AsyncConnectionPool(
                 ssl_context=self._ssl_context or httpx2.create_ssl_context(trust_env=False),
                 max_connections=_MAX_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
+                max_keepalive_connections=0,
                 network_backend=PinnedBackend(
                     self.policy, self._resolver, self._backend or httpcore2.AnyIOBackend()
                 ),

@@ -40,9 +40,8 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
 
     A name is resolved once for each connection, every answer is checked, and the socket is
     opened to one of these very addresses. Between check and use there is no second look-up,
-    so an answer that changes (DNS rebinding) changes nothing. The connection above still
-    carries the name, which TLS verifies; and since the pool above files connections under
-    that name, one opened for a host is never reused for another host on the same address.
+    so an answer that changes (DNS rebinding) changes nothing. The layers above still know
+    only the name, which is what TLS verifies the certificate against.
     """
 
     def __init__(

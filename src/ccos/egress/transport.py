@@ -29,7 +29,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     must begin within ``policy.timeout_seconds``; after that only silence is timed, so that an
     event stream may stay open. Bodies arrive decompressed, and stop at the byte limit.
 
-    Closing it leaves the connections alone: they belong to the `Egress` that made it.
+    Closing it closes nothing: the connections belong to the `Egress` that made it.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         # Always the host that was checked: another name here would reach another site there.
         headers["host"] = target.authority
         headers["accept-encoding"] = _ACCEPT_ENCODING
+        headers["connection"] = "close"
         return httpcore2.Request(
             request.method,
             httpcore2.URL(
