@@ -62,6 +62,10 @@ def test_a_row_for_each_setting_with_its_value_and_origin() -> None:
         ("postgresql://u:secret@h:1/d", "postgresql+psycopg://u:********@h:1/d"),
         ("postgresql://u:se%40cret@h/d", "postgresql+psycopg://u:********@h/d"),
         ("postgresql://h/d?password=secret", "postgresql+psycopg://h/d?password=********"),
+        (
+            "postgresql://h/d?SSLPassword=secret&a=1",
+            "postgresql+psycopg://h/d?SSLPassword=********&a=1",
+        ),
         ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
         ("sqlite:////srv/c.sqlite", "sqlite:////srv/c.sqlite"),
     ],

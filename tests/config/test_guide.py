@@ -192,6 +192,12 @@ def test_a_new_variable_wins_over_what_an_old_one_means() -> None:
     assert not flags(environ)["auto_resolution"]
 
 
+def test_an_old_variable_says_more_than_the_preset() -> None:
+    environ = {"CCOS_FEATURE_PROFILE": "testing", "CCOS_MANUAL_RESOLUTION": "true"}
+    assert flags(environ)["auto_resolution"]
+    assert flags(environ)["human_approval_required"]
+
+
 def test_stub_generation_is_silent_when_off_and_a_warning_when_on() -> None:
     assert load({"CCOS_STUB_GENERATION_ENABLED": "false"}).warnings == ()
     (warning,) = load({"CCOS_STUB_GENERATION_ENABLED": "true"}).warnings

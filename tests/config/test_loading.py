@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ccos.config
 from ccos.config import LoadedSettings, MissingCapabilityConfig, Settings, load_settings
 from ccos.errors import ConfigurationError
 
@@ -150,6 +153,21 @@ def test_a_misspelt_variable_is_a_warning_with_the_nearest_name() -> None:
     )
 
 
+def test_importing_the_settings_imports_nothing_slow() -> None:
+    program = "import sys, ccos.config; print(*sys.modules)"
+    source = str(Path(ccos.config.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    slow = {"pydantic_settings", "sqlalchemy", "fastmcp", "dbos", "httpx2", "asyncio"}
+    assert "pydantic" in done.stdout.split()
+    assert slow.isdisjoint(done.stdout.split())
+
+
 # --- the process --------------------------------------------------------------------------
 
 
@@ -178,6 +196,8 @@ def test_the_approver_has_a_name() -> None:
 def test_home_is_absolute_and_expanded() -> None:
     assert load({"CCOS_HOME": "~/c"}).settings.home == Path("~/c").expanduser()
     assert load({"CCOS_HOME": "c"}).settings.home == Path.cwd() / "c"
+    with pytest.raises(ConfigurationError, match=r"home folder .* is unknown"):
+        load({"CCOS_HOME": "~nobody-of-this-name/c"})
 
 
 @pytest.mark.parametrize(
@@ -326,6 +346,10 @@ REFUSED_FILES = [
     ("c.json", f'{{"{KEY}": 3,\n  "{KEY}": 4}}', f"'{KEY}' appears twice: line 2 column 3"),
     ("c.json", '{"a": {"b": 1, "\\u0062": 2}}', "'b' appears twice: line 1 column 16"),
     ("c.json", '{"a": ' + "[" * 16 + "]" * 16 + "}", "nested deeper than 16 levels: line 1"),
+    ("c.json", '{"a": ' + "[" * 15 + "]" * 15 + "}", "unknown key 'a'"),
+    ("c.json", f'{{"{KEY}": {2**63}}}', "at most 63 bits, got 64 bits"),
+    ("c.json", '{"openapi_documents": [1]}', "expected a list of texts, got a list"),
+    ("c.json", '{"catalogue_files": [1]}', "expected a path, got 1"),
     ("c.json", "[" * 100_000, "nested too deeply"),
     ("c.toml", "a = " + "[" * 100_000, "nested too deeply"),
     ("c.json", f'{{"{KEY}": NaN}}', "NaN is not a number of JSON"),
@@ -352,6 +376,7 @@ def test_a_bad_file_is_refused_by_path(tmp_path: Path, name: str, text: str, rea
     [
         '\ufeff{"approval_scope": "HIGH_and_synthesis"}',
         '{"approval_scope": "high_and_synthesis", "approver": "{[,\\"approver\\": "}',
+        '{"approval_scope": "high_and_synthesis", "approver": "approver", "interactive": 1}',
         '{"approval_scope": "high_and_synthesis", "openapi_documents": ["approver", "approver"]}',
     ],
 )

@@ -189,6 +189,8 @@ def test_a_domain_both_allowed_and_blocked_is_a_warning() -> None:
         "(override security_config.blocked_domains)",
     )
     assert load({"security_config.blocked_domains": ["example.org"]}) == ()
+    both = {"allowed_domains": ["Example.org"], "blocked_domains": ["example.org"]}
+    assert len(load({"security_config": both})) == 1
 
 
 def test_switching_enabled_off_keeps_every_configuration_valid() -> None:
