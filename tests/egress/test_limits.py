@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -244,3 +246,15 @@ def test_a_request_up_to_the_limit_is_sent() -> None:
     assert record.sent
     assert record.address == "127.0.0.1"
     assert 0 <= record.duration_seconds < 5
+
+
+def test_a_connection_reset_in_the_middle_is_an_error() -> None:
+    async def handler(_: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+
+    fails(handler, EgressError, "network")

@@ -151,6 +151,20 @@ def test_a_resolver_that_hangs_is_timed() -> None:
     asyncio.run(main())
 
 
+def test_a_resolver_that_gives_up_is_a_timeout() -> None:
+    class GivingUp(Internet):
+        async def resolve(self, host: str, port: int) -> list[str]:
+            raise TimeoutError
+
+    async def main() -> None:
+        async with egress_in(GivingUp()) as egress:
+            with pytest.raises(EgressTimeoutError) as caught:
+                await egress.request("GET", "http://slow.test/", purpose="test")
+        assert caught.value.details["sent"] is False
+
+    asyncio.run(main())
+
+
 def test_the_system_resolver_knows_loopback() -> None:
     assert "127.0.0.1" in asyncio.run(SystemResolver().resolve("127.0.0.1", 80))
 

@@ -102,8 +102,8 @@ def test_ports_outside_the_policy_are_refused() -> None:
     ("entry", "url", "expected"),
     [
         ("127.0.0.1:8080", "http://127.0.0.1:8080/", "allowed"),
-        ("127.0.0.1:8080", "http://127.0.0.1:8081/", "port"),
-        ("127.0.0.1:8080", "https://127.0.0.1:443/", "allowed"),  # refused by its address
+        ("127.0.0.1:8080", "http://127.0.0.1:8081/", "private-address"),
+        ("127.0.0.1:8080", "https://127.0.0.1:443/", "private-address"),
         ("127.0.0.1", "http://127.0.0.1:8081/", "allowed"),
         ("localhost", "http://localhost:3000/", "allowed"),
         ("localhost:3000", "http://localhost:3000/", "allowed"),
@@ -113,9 +113,10 @@ def test_ports_outside_the_policy_are_refused() -> None:
         ("::1", "http://[::1]:9000/", "allowed"),
         ("[::1]", "http://[::1]:9000/", "allowed"),
         ("[::1]:9000", "http://[::1]:9000/", "allowed"),
-        ("[::1]:9000", "http://[::1]:9001/", "port"),
+        ("[::1]:9000", "http://[::1]:9001/", "private-address"),
         ("10.0.0.0/8", "http://10.200.3.4:8080/", "allowed"),
         ("10.0.0.0/8", "http://11.0.0.1/", "scheme"),
+        ("10.0.0.0/8", "http://192.168.0.1/", "private-address"),
         ("fd00::/8", "http://[fd12::1]/", "allowed"),
         ("10.0.0.0/8", "http://intranet.example/", "scheme"),
     ],

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ccos.egress import EgressRecord, EgressResponse, parse_json
+from ccos.egress import EgressPolicy, EgressRecord, EgressResponse, parse_json
 from ccos.errors import EgressError, EgressRefusedError
 
 from .internet import PUBLIC_V4, Internet, Seen, egress_in, refused, reply, serving
@@ -270,6 +270,4 @@ def test_the_depth_of_json_is_the_callers_choice() -> None:
 
 
 def test_https_is_required_by_default() -> None:
-    from ccos.egress import EgressPolicy
-
     assert asyncio.run(refused("http://example.com/", EgressPolicy())) == "scheme"

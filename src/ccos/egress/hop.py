@@ -171,9 +171,7 @@ class Hop:
     def _reason(self, error: BaseException | None) -> str | None:
         if error is None or isinstance(error, GeneratorExit):
             return None
-        if isinstance(error, asyncio.CancelledError):
-            expired = self.deadline is not None and self.deadline.expired()
-            return "timeout" if expired else "cancelled"
         if isinstance(error, CcosError):
             return str(error.details.get("reason", error.code))
-        return type(error).__name__
+        expired = self.deadline is not None and self.deadline.expired()
+        return "timeout" if expired else "cancelled"

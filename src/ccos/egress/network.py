@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Protocol
 
 import httpcore2
 
 from ccos.egress.policy import EgressPolicy
+from ccos.egress.target import is_address
 from ccos.errors import EgressError
 
 
@@ -73,45 +73,31 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
         async with asyncio.timeout_at(deadline):
             addresses = await self._addresses(host, port)
         self._policy.check_addresses(host, port, addresses)
-        for left in range(len(addresses), 0, -1):
+        failure: Exception = _unresolved(host, port)
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             # One silent address must not use up the time of those after it.
             share = None if deadline is None else max(deadline - loop.time(), 0) / left
             try:
                 return await self._backend.connect_tcp(
-                    addresses[-left], port, share, local_address, socket_options
+                    address, port, share, local_address, socket_options
                 )
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                if left == 1:
-                    raise
-        raise EgressError(
-            f"{host} has no address.",
-            details={"reason": "dns", "host": host, "port": port, "sent": False},
-        )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            return [str(ip_address(host))]
-        except ValueError:
-            pass
+        if is_address(host):
+            return [host]
         try:
             return await self._resolver.resolve(host, port)
+        except TimeoutError:
+            raise
         except (OSError, UnicodeError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise EgressError(
-                f"The name {host} cannot be resolved.",
-                details={"reason": "dns", "host": host, "port": port, "sent": False},
-            ) from error
+            raise _unresolved(host, port) from error
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        """Refuse: nothing here speaks to local sockets."""
-        raise EgressError("Local sockets are not reachable.", details={"sent": False})
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait for ``seconds``."""
-        await asyncio.sleep(seconds)
+def _unresolved(host: str, port: int) -> EgressError:
+    return EgressError(
+        f"The name {host} has no address.",
+        details={"reason": "dns", "host": host, "port": port, "sent": False},
+    )

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from ccos.egress.addresses import PRIVATE_KINDS, PUBLIC, address_kind
 from ccos.egress.refusal import refusal
-from ccos.egress.target import Target, normalise_host
+from ccos.egress.target import Target, is_address, normalise_host
 from ccos.errors import ConfigurationError
 
 LOCAL_NAMES = frozenset({"localhost", "*.localhost", "*.local", "*.internal", "metadata.goog"})
@@ -65,7 +65,7 @@ class EgressPolicy:
         _ = self._private  # fails now rather than at the first request
 
     def check(self, target: Target, extra_allowed_hosts: frozenset[str] = frozenset()) -> None:
-        """Refuse a target by its scheme, name or port, before anything is resolved.
+        """Refuse a target by its scheme, host or port, before anything is resolved.
 
         Args:
             target: Where the request goes.
@@ -73,7 +73,7 @@ class EgressPolicy:
 
         Raises:
             EgressRefusedError: Reason ``blocked-domain``, ``private-name``,
-                ``not-allowed-domain``, ``port`` or ``scheme``.
+                ``private-address``, ``not-allowed-domain``, ``port`` or ``scheme``.
         """
         host, port = target.host, target.port
         if matches(host, self.blocked_domains):
@@ -82,6 +82,8 @@ class EgressPolicy:
             return
         if matches(host, LOCAL_NAMES):
             raise refusal("private-name", "the name means the local network", host, port)
+        if is_address(host):
+            self.check_addresses(host, port, [host])
         if self.allowed_domains and not (
             matches(host, self.allowed_domains)
             or matches(host, normalise_patterns(extra_allowed_hosts, "extra_allowed_hosts"))

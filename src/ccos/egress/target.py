@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import httpx2
 import idna
@@ -45,6 +45,15 @@ def normalise_host(host: str) -> str:
     if _NUMBER.fullmatch(labels[-1]):
         return str(IPv4Address(name))
     return name
+
+
+def is_address(host: str) -> bool:
+    """Whether a normalised host is an IP address rather than a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_url(url: httpx2.URL | str) -> httpx2.URL:
