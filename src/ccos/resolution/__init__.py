@@ -1,0 +1,1 @@
+"""How a missing capability is found, assessed, approved and registered."""
