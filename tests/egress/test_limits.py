@@ -110,13 +110,27 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
     [
         drip(CHUNKED + b"\r\n", b"1000\r\n" + b"x" * 4096 + b"\r\n", 0),
         drip(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 4096, 0),
+        drip(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"end"),
+            b"x" * 4096,
+            0,
+        ),
         reply(body=b"x" * (LIMIT + 1)),
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
         reply(body=gzip.compress(b"\0" * 50_000_000), Content_Encoding="gzip"),
         reply(body=zlib.compress(b"\0" * 50_000_000), Content_Encoding="deflate"),
         reply(body=gzip.compress(gzip.compress(b"\0" * 50_000_000)), Content_Encoding="gzip, gzip"),
     ],
-    ids=["chunks", "until-close", "long", "announced", "gzip", "deflate", "gzip-twice"],
+    ids=[
+        "chunks",
+        "until-close",
+        "after-gzip",
+        "long",
+        "announced",
+        "gzip",
+        "deflate",
+        "gzip-twice",
+    ],
 )
 def test_large_answers_are_cut_off(handler: Handler | bytes) -> None:
     [record] = fails(handler, ResponseTooLargeError, "response-too-large")

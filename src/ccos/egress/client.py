@@ -219,7 +219,6 @@ class Egress:
             self._connections = httpcore2.AsyncConnectionPool(
                 ssl_context=self._ssl_context or httpx2.create_ssl_context(trust_env=False),
                 max_connections=_MAX_CONNECTIONS,
-                max_keepalive_connections=0,
                 network_backend=PinnedBackend(
                     self.policy, self._resolver, self._backend or httpcore2.AnyIOBackend()
                 ),

@@ -94,6 +94,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         # Always the host that was checked: another name here would reach another site there.
         headers["host"] = target.authority
         headers["accept-encoding"] = _ACCEPT_ENCODING
+        # One request a connection; `Egress` says why.
         headers["connection"] = "close"
         return httpcore2.Request(
             request.method,
