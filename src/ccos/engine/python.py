@@ -20,7 +20,7 @@ import pydantic_monty as monty
 
 from ccos.capabilities import canonical_id
 from ccos.engine.plans import CALL, Plan
-from ccos.engine.snapshots import SnapshotSeal
+from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 from ccos.errors import CapabilityError, LimitExceededError, PlanError
 
 FORMAT: Final = f"monty {version('pydantic-monty')}"
@@ -219,7 +219,10 @@ class PlanSession:
                 plan.
         """
         header, state = seal.opened(blob, format=FORMAT, plan=self._plan.hash)
-        self._snapshot = await self._session.load_snapshot(state, print_callback=self._print)
+        try:
+            self._snapshot = await self._session.load_snapshot(state, print_callback=self._print)
+        except monty.MontyError as error:
+            raise UnusableSnapshotError(f"the interpreter refuses it: {error}") from error
         self._sequence = header["sequence"]
         self._numbers = dict(header["numbers"])
         self._paths = {_namespace_id(path): path for path in header["paths"]}

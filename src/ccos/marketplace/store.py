@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,34 +108,29 @@ class Marketplace:
         self._key = key
         self._revision = -1
         self._cache: dict[str, Registered | None] = {}
+        self._lock = threading.Lock()
 
     async def get(self, capability_id: str) -> Registered | None:
         """The active or withheld version behind an id or alias; None if there is none.
 
         What another process registers or revokes is seen by the next call.
         """
-        return await self._storage.read(lambda connection: self.look_up(connection, capability_id))
+        return await self._storage.read(lambda connection: self._get(connection, capability_id))
 
-    def look_up(self, connection: sa.Connection, capability_id: str) -> Registered | None:
-        """Equivalent to :meth:`get` within a read or a transaction."""
+    def _get(self, connection: sa.Connection, capability_id: str) -> Registered | None:
         revision = connection.execute(_REVISION).scalar_one()
-        if revision != self._revision:
-            self._cache = {}
-            self._revision = revision
-        if capability_id not in self._cache:
-            if len(self._cache) >= _CACHE_LIMIT:
-                self._cache.clear()
-            self._cache[capability_id] = self._load(connection, capability_id)
-        return self._cache[capability_id]
+        with self._lock:
+            if revision != self._revision or len(self._cache) >= _CACHE_LIMIT:
+                self._cache = {}
+                self._revision = revision
+            if capability_id not in self._cache:
+                row = _row_behind(connection, capability_id)
+                self._cache[capability_id] = None if row is None else self._registered(row)
+            return self._cache[capability_id]
 
-    def _load(self, connection: sa.Connection, capability_id: str) -> Registered | None:
-        row = _current_row(connection, capability_id)
-        if row is None:
-            target = connection.execute(
-                sa.select(aliases.c.capability_id).where(aliases.c.alias == capability_id)
-            ).scalar()
-            row = _current_row(connection, target) if target else None
-        return None if row is None else self._registered(row)
+    def is_registered_in(self, transaction: Transaction, capability_id: str) -> bool:
+        """Whether an id or alias leads to a capability, as ``transaction`` sees it."""
+        return _row_behind(transaction.connection, capability_id) is not None
 
     def _registered(self, row: Any) -> Registered:
         try:
@@ -413,6 +409,16 @@ def _current_row(connection: sa.Connection, capability_id: str) -> Any:
         capabilities.c.standing.in_([Standing.ACTIVE, Standing.QUARANTINED, Standing.REVOKED]),
     )
     return connection.execute(query).first()
+
+
+def _row_behind(connection: sa.Connection, capability_id: str) -> Any:
+    """The current row of an id, or of the id that an alias points to."""
+    row = _current_row(connection, capability_id)
+    if row is None:
+        query = sa.select(aliases.c.capability_id).where(aliases.c.alias == capability_id)
+        target = connection.execute(query).scalar()
+        row = _current_row(connection, target) if target else None
+    return row
 
 
 def _checked_update(

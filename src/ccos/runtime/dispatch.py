@@ -1,0 +1,72 @@
+"""Making one call: the provider is asked, and its answer is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ccos.errors import (
+    CcosError,
+    DefinitionChangedError,
+    ProviderError,
+    ProviderInterruptedError,
+    ProviderTimeoutError,
+)
+from ccos.marketplace import Marketplace, Registered
+from ccos.providers.base import Invoker
+from ccos.runtime.gate import result_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from a provider, or that nothing certain did.
+
+    Exactly one of the three holds: a value, an error, or ``unknown`` with the reason.
+    """
+
+    value: Any = None
+    error: CcosError | None = None
+    unknown: str | None = None
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The settled outcome as the journal keeps it."""
+        return {"value": self.value} if self.error is None else {"error": self.error.as_dict()}
+
+
+class Dispatcher:
+    """Sends calls to the invoker of the provider's kind."""
+
+    def __init__(self, invokers: Mapping[str, Invoker], marketplace: Marketplace) -> None:
+        self._invokers = invokers
+        self._marketplace = marketplace
+
+    async def dispatch(
+        self, registered: Registered, arguments: dict[str, Any], *, idempotency_key: str
+    ) -> Answer:
+        """Make the call. Never raises for a failure of the provider."""
+        manifest = registered.manifest
+        invoker = self._invokers.get(manifest.provider.type)
+        if invoker is None:
+            return Answer(
+                error=ProviderError(f"No provider of kind {manifest.provider.type} is set up.")
+            )
+        try:
+            value = await invoker.invoke(manifest, arguments, idempotency_key=idempotency_key)
+        except (ProviderTimeoutError, ProviderInterruptedError) as error:
+            if manifest.effect_type.repeatable:
+                return Answer(error=error)
+            return Answer(unknown=error.message)
+        except DefinitionChangedError as error:
+            await self._marketplace.quarantine(manifest.id, actor="ccos", reason=error.message)
+            return Answer(error=error)
+        except CcosError as error:
+            return Answer(error=error)
+        fault = result_fault(registered, value)
+        return Answer(value=value) if fault is None else Answer(error=fault)
+
+    async def aclose(self) -> None:
+        """Release every invoker."""
+        for invoker in self._invokers.values():
+            await invoker.aclose()

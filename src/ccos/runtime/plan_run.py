@@ -1,0 +1,251 @@
+"""Carrying out a plan: between two stops it computes, at each stop its calls are taken up.
+
+Everything the plan can observe is in its journal: what it called, what came back, and in which
+delivery. So a plan whose snapshot cannot be loaded, or whose process died, is run again from its
+beginning with the same deliveries, and arrives at the same place without any call made twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from typing import Final
+
+from ccos.engine import (
+    Finished,
+    HostCall,
+    Plan,
+    PlanSession,
+    PythonWorkers,
+    Raised,
+    Settled,
+    UnusableSnapshotError,
+    Value,
+    Waiting,
+)
+from ccos.engine.python import CLOCK, SLEEP, Stop
+from ccos.errors import LimitExceededError, PlanError, ReplayMismatchError
+from ccos.runtime.call_run import finish
+from ccos.runtime.calls import (
+    Missing,
+    Ready,
+    Surroundings,
+    announce,
+    judge,
+    leave_unknown,
+    new_entry,
+    park,
+    send,
+)
+from ccos.runtime.dispatch import Answer
+from ccos.runtime.outcomes import Outcome, Parked
+from ccos.runtime.records import Entry, EntryState, arguments_hash
+from ccos.runtime.stored import NEVER_ANSWERED
+from ccos.runtime.writer import ExecutionWriter
+
+_LONGEST_SLEEP_SECONDS: Final = 3600.0
+
+
+class PlanRun:
+    """One plan from its first line, or from where it was parked, to an outcome."""
+
+    def __init__(
+        self, around: Surroundings, workers: PythonWorkers, plan: Plan, writer: ExecutionWriter
+    ) -> None:
+        self._around = around
+        self._workers = workers
+        self._plan = plan
+        self._writer = writer
+        self._delivery = 0
+        self._open: dict[int, Entry] = {}
+        self._missing: dict[int, Entry] = {}
+        self._unknown: dict[int, str] = {}
+        self._answered: dict[int, Answer] = {}
+        self._running: dict[asyncio.Task[Answer], int] = {}
+
+    async def run(self, snapshot: bytes | None = None) -> Outcome:
+        """Run to an outcome.
+
+        Args:
+            snapshot: Where the plan was parked; None, or one that cannot be loaded, replays it.
+        """
+        try:
+            if snapshot is not None:
+                with contextlib.suppress(UnusableSnapshotError):
+                    async with self._session() as session:
+                        stop: Stop = await session.restore(snapshot, self._around.seal)
+                        self._delivery = 1 + max(
+                            (
+                                entry.delivery
+                                for entry in self._writer.recorded.values()
+                                if entry.delivery is not None
+                            ),
+                            default=-1,
+                        )
+                        return await self._drive(session, stop)
+            async with self._session() as session:
+                return await self._drive(session, await session.start())
+        except (PlanError, LimitExceededError, ReplayMismatchError) as error:
+            return await finish(self._writer, None, error)
+        finally:
+            await self._stop_calls()
+
+    def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
+        return self._workers.session(self._plan, seed=self._writer.execution.id, clock=self._clock)
+
+    async def _drive(self, session: PlanSession, stop: Stop) -> Outcome:
+        while isinstance(stop, Waiting):
+            await self._take_up(stop)
+            settled = self._recorded() or await self._next_settled()
+            while not settled:
+                if self._unknown:
+                    return await leave_unknown(self._around, self._writer, self._unknown)
+                entries = list(self._missing.values())
+                blob = session.dump(self._around.seal)
+                if await park(self._around, self._writer, entries, snapshot=blob):
+                    missing = sorted({entry.target for entry in entries})
+                    return Parked(self._writer.execution.id, tuple(missing))
+                self._missing.clear()
+                await self._begin(entries)
+                settled = await self._next_settled()
+            for sequence in settled:
+                del self._open[sequence]
+            self._delivery += 1
+            stop = await session.deliver(settled)
+        assert isinstance(stop, Finished)
+        return await finish(self._writer, stop.value, None, printed=session.printed)
+
+    async def _take_up(self, stop: Waiting) -> None:
+        """Enter the new calls into the journal and set in motion what is not settled yet."""
+        fresh = [self._entry(call) for call in stop.calls]
+        restored = [
+            self._writer.recorded[sequence]
+            for sequence in sorted(stop.pending - set(self._open))
+            if sequence not in {call.sequence for call in stop.calls}
+        ]
+        entries = [*fresh, *restored]
+        self._open |= {entry.sequence: entry for entry in entries}
+        await self._begin([one for one in entries if one.state is not EntryState.SETTLED])
+
+    def _entry(self, call: HostCall) -> Entry:
+        recorded = self._writer.recorded.get(call.sequence)
+        if recorded is None:
+            return new_entry(self._writer.execution, call.sequence, call.target, call.arguments)
+        self._check_replay(recorded, call.target, arguments_hash(call.arguments))
+        return recorded
+
+    def _check_replay(self, recorded: Entry, target: str, digest: str) -> None:
+        if recorded.target != target or recorded.arguments_hash != digest:
+            raise ReplayMismatchError(
+                f"Call {recorded.sequence} of {self._plan.name} was {recorded.target} when it "
+                f"was journaled and is {target} now, or its arguments differ.",
+                details={"sequence": recorded.sequence},
+            )
+
+    async def _begin(self, entries: list[Entry]) -> None:
+        """Judge calls and send those that may go; write ahead of those that act."""
+        ready = []
+        for entry in entries:
+            if entry.state is EntryState.UNKNOWN or (
+                entry.state is EntryState.DISPATCHED and not entry.repeatable
+            ):
+                self._unknown[entry.sequence] = NEVER_ANSWERED
+            elif entry.target == SLEEP:
+                self._start_sleep(entry)
+            else:
+                verdict = await judge(self._around, self._writer, entry.target, entry.arguments)
+                match verdict:
+                    case Ready(registered=registered):
+                        ready.append((announce(self._writer, entry, registered), registered))
+                    case Missing():
+                        self._missing[entry.sequence] = entry
+                    case refused:
+                        self._answered[entry.sequence] = Answer(error=refused.error)
+        if any(not entry.repeatable for entry, _ in ready):
+            await self._writer.write("dispatch")
+        for entry, registered in ready:
+            self._open[entry.sequence] = entry
+            task = asyncio.create_task(send(self._around, entry, registered))
+            self._running[task] = entry.sequence
+
+    def _start_sleep(self, entry: Entry) -> None:
+        """Wait until a moment that is counted from when the plan first asked."""
+        kept = self._writer.keep(replace(entry, state=EntryState.DISPATCHED, repeatable=True))
+        self._open[entry.sequence] = kept
+        wanted = min(float(entry.arguments["seconds"]), _LONGEST_SLEEP_SECONDS)
+        rest = max(0.0, entry.created_at + wanted - time.time())
+        task = asyncio.create_task(_slept(rest))
+        self._running[task] = entry.sequence
+
+    def _recorded(self) -> dict[int, Settled]:
+        """What the journal says was delivered at this point."""
+        found = {
+            sequence: _as_settled(entry)
+            for sequence, entry in self._open.items()
+            if entry.state is EntryState.SETTLED and entry.delivery == self._delivery
+        }
+        if not found and any(one.state is EntryState.SETTLED for one in self._open.values()):
+            raise ReplayMismatchError(
+                f"The journal of {self._writer.execution.id} has no delivery {self._delivery}."
+            )
+        return found
+
+    async def _next_settled(self) -> dict[int, Settled]:
+        """Wait for the next answers and journal them; empty when nothing is on its way."""
+        while self._running and not self._answered:
+            done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                sequence, answer = self._running.pop(task), task.result()
+                if answer.unknown is None:
+                    self._answered[sequence] = answer
+                else:
+                    self._unknown[sequence] = answer.unknown
+        entries = [
+            self._writer.settle(self._open[sequence], answer, delivery=self._delivery)
+            for sequence, answer in sorted(self._answered.items())
+        ]
+        self._answered.clear()
+        if any(entry.state is EntryState.SETTLED and not entry.repeatable for entry in entries):
+            await self._writer.write("result")
+        return {entry.sequence: _as_settled(entry) for entry in entries}
+
+    def _clock(self, sequence: int) -> float:
+        recorded = self._writer.recorded.get(sequence)
+        if recorded is not None:
+            self._check_replay(recorded, CLOCK, arguments_hash({}))
+            assert recorded.outcome is not None
+            return float(recorded.outcome["value"])
+        now = time.time()
+        entry = new_entry(self._writer.execution, sequence, CLOCK, {})
+        self._writer.keep(
+            replace(
+                entry,
+                state=EntryState.SETTLED,
+                repeatable=True,
+                outcome={"value": now},
+                settled_at=now,
+            )
+        )
+        return now
+
+    async def _stop_calls(self) -> None:
+        """Let no call outlive its plan."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()
+
+
+async def _slept(seconds: float) -> Answer:
+    await asyncio.sleep(seconds)
+    return Answer()
+
+
+def _as_settled(entry: Entry) -> Settled:
+    outcome = entry.outcome
+    assert outcome is not None
+    if "error" in outcome:
+        return Raised(f"{outcome['error']['code']}: {outcome['error']['message']}")
+    return Value(outcome["value"])

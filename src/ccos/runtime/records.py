@@ -1,0 +1,335 @@
+"""Executions, their journal and what they wait for, as rows.
+
+Functions that change rows take a transaction. A process may change an execution only while it is
+the one that runs it: each change is *fenced* by state and worker, so that of two processes that
+both believe to run it, one is stopped at its next write.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ccos.canonical import content_hash
+from ccos.errors import ExecutionNotFoundError, ExecutionStateError
+from ccos.storage import Transaction
+from ccos.storage.schema import executions, journal, waits
+
+
+class ExecutionState(StrEnum):
+    """Where an execution is on its way."""
+
+    RUNNING = "running"
+    PARKED = "parked"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow."""
+        return self in (self.COMPLETED, self.FAILED, self.CANCELLED)
+
+
+class EntryState(StrEnum):
+    """How far a journaled call is."""
+
+    MISSING = "missing"
+    DISPATCHED = "dispatched"
+    UNKNOWN = "unknown"
+    SETTLED = "settled"
+
+
+class ExecutionKind(StrEnum):
+    """One call, or one plan."""
+
+    CALL = "call"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An execution as stored, without its journal.
+
+    ``program`` is the capability id of a call, or the text of a plan.
+    """
+
+    id: str
+    kind: ExecutionKind
+    name: str
+    program: str
+    program_hash: str
+    arguments: dict[str, Any]
+    principal: str
+    state: ExecutionState
+    result: Any
+    error: dict[str, Any] | None
+    worker_id: str | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journaled call.
+
+    Attributes:
+        outcome: ``{"value": …}`` or ``{"error": {code, message, …}}`` once settled.
+        delivery: Number of the delivery in which the plan got the outcome; deliveries are
+            repeated in exactly this order when the plan is replayed.
+    """
+
+    execution_id: str
+    sequence: int
+    target: str
+    arguments: dict[str, Any]
+    arguments_hash: str
+    state: EntryState
+    repeatable: bool
+    outcome: dict[str, Any] | None = None
+    delivery: int | None = None
+    created_at: float = 0.0
+    settled_at: float | None = None
+
+
+_ID_BYTES: Final = 9
+_JOURNAL_INSERT: Final = sa.insert(journal)
+_ENTRY_KEY: Final = (
+    journal.c.execution_id == sa.bindparam("key_execution"),
+    journal.c.sequence == sa.bindparam("key_sequence"),
+)
+_ENTRY_UPDATE: Final = (
+    sa.update(journal)
+    .where(*_ENTRY_KEY)
+    .values(
+        state=sa.bindparam("new_state"),
+        repeatable=sa.bindparam("new_repeatable"),
+        outcome=sa.bindparam("new_outcome"),
+        delivery=sa.bindparam("new_delivery"),
+        settled_at=sa.bindparam("new_settled_at"),
+    )
+)
+_SUMMARY: Final = [column for column in executions.c if column.name != "snapshot"]
+
+
+def new_execution_id() -> str:
+    """An id that sorts by time and cannot be guessed."""
+    return f"ex-{int(time.time() * 1000):011x}{secrets.token_hex(_ID_BYTES)}"
+
+
+def arguments_hash(arguments: dict[str, Any]) -> str:
+    """What identifies the arguments of a call when a plan is replayed."""
+    return content_hash(arguments)
+
+
+def insert_execution(transaction: Transaction, execution: Execution, **values: Any) -> None:
+    """Store a new execution; ``values`` are columns that differ from it."""
+    transaction.execute(
+        sa.insert(executions),
+        {
+            "id": execution.id,
+            "kind": execution.kind.value,
+            "name": execution.name,
+            "program": execution.program,
+            "program_hash": execution.program_hash,
+            "arguments": json.dumps(execution.arguments),
+            "principal": execution.principal,
+            "state": execution.state.value,
+            "result": json.dumps(execution.result),
+            "error": None if execution.error is None else json.dumps(execution.error),
+            "snapshot": None,
+            "worker_id": execution.worker_id,
+            "created_at": execution.created_at,
+            "updated_at": time.time(),
+            **values,
+        },
+    )
+
+
+def change_execution(
+    transaction: Transaction,
+    execution_id: str,
+    *,
+    expected: ExecutionState,
+    owner: str | None,
+    **values: Any,
+) -> None:
+    """Change an execution that is in the ``expected`` state and run by the worker ``owner``.
+
+    Raises:
+        ExecutionStateError: if it is not, because it was cancelled or taken over.
+    """
+    owned = executions.c.worker_id == owner if owner else executions.c.worker_id.is_(None)
+    changed = transaction.execute(
+        sa.update(executions)
+        .where(executions.c.id == execution_id, executions.c.state == expected.value, owned)
+        .values(updated_at=time.time(), **values)
+    )
+    if changed.rowcount != 1:
+        raise ExecutionStateError(
+            f"{execution_id} is no longer {expected.value} here: it was cancelled, or another "
+            "worker took it over.",
+            details={"execution_id": execution_id, "expected": expected.value},
+        )
+
+
+def write_entries(transaction: Transaction, fresh: list[Entry], changed: list[Entry]) -> None:
+    """Insert the ``fresh`` entries of a journal and update the ``changed`` ones."""
+    if fresh:
+        transaction.execute(_JOURNAL_INSERT, [_entry_row(entry) for entry in fresh])
+    for entry in changed:
+        transaction.execute(
+            _ENTRY_UPDATE,
+            {
+                "key_execution": entry.execution_id,
+                "key_sequence": entry.sequence,
+                "new_state": entry.state.value,
+                "new_repeatable": entry.repeatable,
+                "new_outcome": None if entry.outcome is None else json.dumps(entry.outcome),
+                "new_delivery": entry.delivery,
+                "new_settled_at": entry.settled_at,
+            },
+        )
+
+
+def replace_waits(transaction: Transaction, execution_id: str, missing: list[str]) -> None:
+    """Let the execution wait for exactly these capabilities."""
+    transaction.execute(sa.delete(waits).where(waits.c.execution_id == execution_id))
+    if missing:
+        transaction.execute(
+            sa.insert(waits),
+            [{"execution_id": execution_id, "capability_id": one} for one in missing],
+        )
+
+
+def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
+    """The execution of an id.
+
+    Raises:
+        ExecutionNotFoundError: if there is none.
+    """
+    row = connection.execute(sa.select(*_SUMMARY).where(executions.c.id == execution_id)).first()
+    if row is None:
+        raise ExecutionNotFoundError(
+            f"There is no execution {execution_id!r}.", details={"execution_id": execution_id}
+        )
+    return _execution(row)
+
+
+def load_snapshot(connection: sa.Connection, execution_id: str) -> bytes | None:
+    """The sealed snapshot of a parked plan, if it has one."""
+    query = sa.select(executions.c.snapshot).where(executions.c.id == execution_id)
+    return connection.execute(query).scalar()
+
+
+def load_journal(connection: sa.Connection, execution_id: str) -> list[Entry]:
+    """The journal of an execution, by sequence."""
+    query = (
+        sa.select(journal)
+        .where(journal.c.execution_id == execution_id)
+        .order_by(journal.c.sequence)
+    )
+    return [_entry(row) for row in connection.execute(query).all()]
+
+
+def load_waits(connection: sa.Connection, execution_id: str) -> list[str]:
+    """The capabilities that an execution waits for."""
+    query = (
+        sa.select(waits.c.capability_id)
+        .where(waits.c.execution_id == execution_id)
+        .order_by(waits.c.capability_id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def waiting_for(connection: sa.Connection, capability_id: str, limit: int) -> list[str]:
+    """Parked executions that wait for a capability, oldest first."""
+    query = (
+        sa.select(executions.c.id)
+        .join(waits, waits.c.execution_id == executions.c.id)
+        .where(
+            waits.c.capability_id == capability_id,
+            executions.c.state == ExecutionState.PARKED.value,
+        )
+        .order_by(executions.c.created_at)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def awaited_capabilities(connection: sa.Connection) -> list[str]:
+    """Every capability that some parked execution waits for."""
+    return list(connection.execute(sa.select(waits.c.capability_id).distinct()).scalars())
+
+
+def list_executions(
+    connection: sa.Connection, *, state: ExecutionState | None, limit: int
+) -> list[Execution]:
+    """The newest executions, of one state if given."""
+    query = sa.select(*_SUMMARY).order_by(executions.c.created_at.desc()).limit(limit)
+    if state is not None:
+        query = query.where(executions.c.state == state.value)
+    return [_execution(row) for row in connection.execute(query).all()]
+
+
+def running(connection: sa.Connection) -> list[Execution]:
+    """Executions that some worker runs, or ran when it died."""
+    query = sa.select(*_SUMMARY).where(executions.c.state == ExecutionState.RUNNING.value)
+    return [_execution(row) for row in connection.execute(query).all()]
+
+
+def _execution(row: Any) -> Execution:
+    return Execution(
+        id=row.id,
+        kind=ExecutionKind(row.kind),
+        name=row.name,
+        program=row.program,
+        program_hash=row.program_hash,
+        arguments=json.loads(row.arguments),
+        principal=row.principal,
+        state=ExecutionState(row.state),
+        result=None if row.result is None else json.loads(row.result),
+        error=None if row.error is None else json.loads(row.error),
+        worker_id=row.worker_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _entry_row(entry: Entry) -> dict[str, Any]:
+    return {
+        "execution_id": entry.execution_id,
+        "sequence": entry.sequence,
+        "target": entry.target,
+        "arguments": json.dumps(entry.arguments),
+        "arguments_hash": entry.arguments_hash,
+        "state": entry.state.value,
+        "repeatable": entry.repeatable,
+        "outcome": None if entry.outcome is None else json.dumps(entry.outcome),
+        "delivery": entry.delivery,
+        "created_at": entry.created_at or time.time(),
+        "settled_at": entry.settled_at,
+    }
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        execution_id=row.execution_id,
+        sequence=row.sequence,
+        target=row.target,
+        arguments=json.loads(row.arguments),
+        arguments_hash=row.arguments_hash,
+        state=EntryState(row.state),
+        repeatable=bool(row.repeatable),
+        outcome=None if row.outcome is None else json.loads(row.outcome),
+        delivery=row.delivery,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+    )

@@ -1,0 +1,498 @@
+"""The runtime: executions begin here, wait here, and come to their outcome here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from ccos.capabilities import canonical_id
+from ccos.engine import PlanLimits, PythonWorkers, read_plan
+from ccos.engine.python import json_data
+from ccos.errors import (
+    ExecutionStateError,
+    InvalidArgumentsError,
+    PlanError,
+)
+from ccos.events import Event, EventType
+from ccos.runtime.call_run import CallRun
+from ccos.runtime.calls import Surroundings
+from ccos.runtime.dispatch import Answer
+from ccos.runtime.outcomes import Outcome
+from ccos.runtime.plan_run import PlanRun
+from ccos.runtime.records import (
+    Entry,
+    EntryState,
+    Execution,
+    ExecutionKind,
+    ExecutionState,
+    change_execution,
+    list_executions,
+    load_execution,
+    load_journal,
+    load_snapshot,
+    load_waits,
+    new_execution_id,
+    replace_waits,
+    running,
+    waiting_for,
+    write_entries,
+)
+from ccos.runtime.stored import stored_outcome
+from ccos.runtime.workers import Workers
+from ccos.storage import Transaction
+
+_RESUMES_AT_ONCE: Final = 32
+_RESUME_BATCH: Final = 500
+_OUTCOME_POLL_SECONDS: Final = 0.2
+
+
+class Runtime:
+    """Runs calls and plans, parks them where a capability is missing, and resumes them.
+
+    Use it as an async context manager.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        workers: Workers,
+        *,
+        limits: PlanLimits,
+        processes: int,
+        plan_source_bytes: int,
+    ) -> None:
+        self._around = around
+        self._workers = workers
+        self._limits = limits
+        self._processes = processes
+        self._plan_source_bytes = plan_source_bytes
+        self._interpreters: PythonWorkers | None = None
+        self._interpreters_starting = asyncio.Lock()
+        self._active: set[str] = set()
+
+    async def __aenter__(self) -> Runtime:
+        await self._around.storage.write("enter", self._workers.enter_in)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._interpreters is not None:
+            await self._interpreters.__aexit__(None, None, None)
+            self._interpreters = None
+        await self._around.dispatcher.aclose()
+        await self._workers.leave()
+
+    async def call(
+        self,
+        capability_id: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        principal: str = "agent",
+    ) -> Outcome:
+        """Call a capability.
+
+        If it is registered, it runs under the policy. If it is missing, the call is parked, and
+        its outcome can be asked for later under the ticket of :class:`Parked`.
+
+        Args:
+            capability_id: Its id or an alias of it.
+            arguments: By name, JSON data.
+            principal: Who calls, for the audit trail.
+
+        Returns:
+            The outcome; a failure is an outcome too.
+
+        Raises:
+            InvalidIdentifierError: if the id can name nothing.
+            InvalidArgumentsError: if the arguments are not JSON data.
+            StorageError: if the database fails; see ``executions`` for what is stored.
+        """
+        target = canonical_id(capability_id)
+        try:
+            data = json_data(arguments or {})
+        except TypeError as error:
+            raise InvalidArgumentsError(f"The arguments are not JSON data: {error}") from error
+        execution = self._new(ExecutionKind.CALL, target, target, data, principal)
+        writer = self._around.writer(execution, stored=False)
+        return await self._carry_out(execution.id, CallRun(self._around, writer).run)
+
+    async def run(self, source: str, *, name: str = "plan", principal: str = "agent") -> Outcome:
+        """Run a plan.
+
+        Args:
+            source: Python text; its last expression is the result.
+            name: What people call it, such as its file name.
+            principal: Who runs it, for the audit trail.
+
+        Raises:
+            PlanError: if it is not a plan; nothing ran.
+            StorageError: if the database fails.
+        """
+        if len(source) > self._plan_source_bytes:
+            raise PlanError(
+                f"{name} has {len(source)} characters; at most {self._plan_source_bytes} are "
+                "allowed.",
+                next_step="Shorten the plan, or raise CCOS_PLAN_MAX_SOURCE_BYTES.",
+            )
+        plan = read_plan(source, name=name)
+        execution = self._new(ExecutionKind.PLAN, name, source, {}, principal, plan.hash)
+        writer = self._around.writer(execution, stored=False)
+        interpreters = await self._started_interpreters()
+        run = PlanRun(self._around, interpreters, plan, writer)
+        return await self._carry_out(execution.id, run.run)
+
+    async def resume(self, execution_id: str) -> Outcome:
+        """Take up a parked execution again.
+
+        What it waits for is looked up anew; if something is still missing it stays parked.
+
+        Raises:
+            ExecutionNotFoundError: if there is no such execution.
+            ExecutionStateError: if it is not parked, or another worker resumed it first.
+        """
+        around = self._around
+        execution = await around.storage.read(lambda c: load_execution(c, execution_id))
+        if execution.state is not ExecutionState.PARKED:
+            raise ExecutionStateError(
+                f"{execution_id} is {execution.state.value}, not parked.",
+                details={"state": execution.state.value},
+            )
+
+        def claim(transaction: Transaction) -> None:
+            change_execution(
+                transaction,
+                execution_id,
+                expected=ExecutionState.PARKED,
+                owner=None,
+                state=ExecutionState.RUNNING.value,
+                worker_id=around.worker_id,
+            )
+            replace_waits(transaction, execution_id, [])
+            around.audit.record(
+                transaction,
+                Event(
+                    EventType.CHECKPOINT_RESUMED,
+                    execution_id=execution_id,
+                    actor=execution.principal,
+                ),
+            )
+
+        self._active.add(execution_id)
+        try:
+            await around.storage.write("resume", claim)
+        except BaseException:
+            self._active.discard(execution_id)
+            raise
+        return await self._continue(execution, use_snapshot=True)
+
+    async def _continue(self, execution: Execution, *, use_snapshot: bool) -> Outcome:
+        """Carry on an execution that this worker has claimed."""
+        around = self._around
+        claimed = replace(execution, state=ExecutionState.RUNNING, worker_id=around.worker_id)
+        entries, snapshot = await around.storage.read(
+            lambda c: (
+                load_journal(c, execution.id),
+                load_snapshot(c, execution.id) if use_snapshot else None,
+            )
+        )
+        writer = around.writer(claimed, stored=True, entries=entries)
+        if execution.kind is ExecutionKind.CALL:
+            return await self._carry_out(execution.id, CallRun(around, writer).run)
+        plan = read_plan(execution.program, name=execution.name)
+        run = PlanRun(around, await self._started_interpreters(), plan, writer)
+        return await self._carry_out(execution.id, lambda: run.run(snapshot))
+
+    async def _carry_out(
+        self, execution_id: str, work: Callable[[], Awaitable[Outcome]]
+    ) -> Outcome:
+        self._active.add(execution_id)
+        try:
+            return await work()
+        except ExecutionStateError:
+            outcome = await self.outcome(execution_id)
+            if outcome is None:
+                raise
+            return outcome
+        finally:
+            self._active.discard(execution_id)
+
+    async def resume_waiting(self, capability_id: str) -> list[Outcome]:
+        """Resume every parked execution that waits for ``capability_id`` and nothing else.
+
+        Each is resumed once, however many workers try.
+        """
+        resumed: list[Outcome] = []
+        seen: set[str] = set()
+        slots = asyncio.Semaphore(_RESUMES_AT_ONCE)
+
+        async def resume_one(execution_id: str) -> None:
+            async with slots:
+                try:
+                    resumed.append(await self.resume(execution_id))
+                except ExecutionStateError:
+                    return
+
+        while True:
+            waiting = await self._around.storage.read(
+                lambda c: waiting_for(c, capability_id, _RESUME_BATCH + len(seen))
+            )
+            fresh = [one for one in waiting if one not in seen][:_RESUME_BATCH]
+            if not fresh:
+                return resumed
+            seen.update(fresh)
+            ready = [one for one in fresh if await self._is_ready(one)]
+            async with asyncio.TaskGroup() as group:
+                for execution_id in ready:
+                    group.create_task(resume_one(execution_id))
+
+    async def _is_ready(self, execution_id: str) -> bool:
+        missing = await self._around.storage.read(lambda c: load_waits(c, execution_id))
+        return all([await self._around.marketplace.get(one) for one in missing])
+
+    async def recover(self) -> list[Outcome]:
+        """Take over the executions of workers that died, and carry them on.
+
+        A call that acts on the world and was under way is not made again: its execution is left
+        to a person.
+        """
+        alive = await self._workers.alive()
+        found = await self._around.storage.read(running)
+        orphans = [
+            one
+            for one in found
+            if one.worker_id not in alive
+            or (one.worker_id == self._around.worker_id and one.id not in self._active)
+        ]
+        outcomes = []
+        for execution in orphans:
+            try:
+                outcomes.append(await self._take_over(execution))
+            except ExecutionStateError:
+                continue
+        return outcomes
+
+    async def _take_over(self, execution: Execution) -> Outcome:
+        around = self._around
+
+        def claim(transaction: Transaction) -> None:
+            change_execution(
+                transaction,
+                execution.id,
+                expected=ExecutionState.RUNNING,
+                owner=execution.worker_id,
+                worker_id=around.worker_id,
+            )
+            around.audit.record(
+                transaction,
+                Event(
+                    EventType.EXECUTION_RECOVERED,
+                    execution_id=execution.id,
+                    data={"previous_worker": execution.worker_id},
+                ),
+            )
+
+        self._active.add(execution.id)
+        try:
+            await around.storage.write("takeover", claim)
+            return await self._continue(execution, use_snapshot=False)
+        finally:
+            self._active.discard(execution.id)
+
+    async def decide(
+        self, execution_id: str, sequence: int, answer: Answer | None, *, actor: str
+    ) -> Outcome | None:
+        """Say what became of a call whose outcome is unknown, and carry the execution on.
+
+        Args:
+            execution_id: The execution that waits for a person.
+            sequence: Which of its calls.
+            answer: What the call came to; None makes the call again.
+            actor: Who says so.
+
+        Returns:
+            The execution's outcome; None if it still waits for another decision.
+
+        Raises:
+            ExecutionNotFoundError: if there is no such execution.
+            ExecutionStateError: if it does not wait for this decision.
+        """
+        around = self._around
+
+        def unit(transaction: Transaction) -> Execution | None:
+            execution = load_execution(transaction.connection, execution_id)
+            entries = {
+                one.sequence: one for one in load_journal(transaction.connection, execution_id)
+            }
+            entry = entries.get(sequence)
+            if entry is None or entry.state is not EntryState.UNKNOWN:
+                raise ExecutionStateError(
+                    f"Call {sequence} of {execution_id} does not wait for a decision."
+                )
+            write_entries(transaction, [], [_decided(entry, answer, entries)])
+            around.audit.record(
+                transaction,
+                Event(
+                    EventType.OUTCOME_DECIDED,
+                    entry.target,
+                    execution_id,
+                    actor,
+                    {
+                        "sequence": sequence,
+                        "decision": "call again" if answer is None else answer.outcome,
+                    },
+                ),
+            )
+            if any(
+                one.state is EntryState.UNKNOWN and one.sequence != sequence
+                for one in entries.values()
+            ):
+                return None
+            change_execution(
+                transaction,
+                execution_id,
+                expected=ExecutionState.OUTCOME_UNKNOWN,
+                owner=None,
+                state=ExecutionState.RUNNING.value,
+                worker_id=around.worker_id,
+            )
+            return execution
+
+        execution = await around.storage.write("decide", unit)
+        if execution is None:
+            return None
+        return await self._continue(execution, use_snapshot=False)
+
+    async def cancel(self, execution_id: str, *, actor: str, reason: str = "") -> None:
+        """End an execution that has not ended.
+
+        A call that is under way is not undone; whoever runs it stops at its next write.
+
+        Raises:
+            ExecutionNotFoundError: if there is no such execution.
+            ExecutionStateError: if it has ended already.
+        """
+
+        def unit(transaction: Transaction) -> None:
+            execution = load_execution(transaction.connection, execution_id)
+            if execution.state.ended:
+                raise ExecutionStateError(
+                    f"{execution_id} is {execution.state.value} already.",
+                    details={"state": execution.state.value},
+                )
+            change_execution(
+                transaction,
+                execution_id,
+                expected=execution.state,
+                owner=execution.worker_id,
+                state=ExecutionState.CANCELLED.value,
+                worker_id=None,
+                snapshot=None,
+            )
+            replace_waits(transaction, execution_id, [])
+            self._around.audit.record(
+                transaction,
+                Event(
+                    EventType.EXECUTION_CANCELLED,
+                    execution_id=execution_id,
+                    actor=actor,
+                    data={"reason": reason, "was": execution.state.value},
+                ),
+            )
+
+        await self._around.storage.write("cancel", unit)
+
+    async def outcome(self, execution_id: str) -> Outcome | None:
+        """What came of an execution so far; None while it runs.
+
+        Raises:
+            ExecutionNotFoundError: if there is no such execution.
+        """
+        execution, waits, entries = await self._around.storage.read(
+            lambda c: (
+                load_execution(c, execution_id),
+                load_waits(c, execution_id),
+                load_journal(c, execution_id),
+            )
+        )
+        return stored_outcome(execution, waits, entries)
+
+    async def settled(self, execution_id: str) -> Outcome:
+        """Wait until an execution neither runs nor is parked, and return its outcome."""
+        while True:
+            outcome = await self.outcome(execution_id)
+            execution = await self.execution(execution_id)
+            if outcome is not None and execution.state is not ExecutionState.PARKED:
+                return outcome
+            await asyncio.sleep(_OUTCOME_POLL_SECONDS)
+
+    async def execution(self, execution_id: str) -> Execution:
+        """An execution as stored.
+
+        Raises:
+            ExecutionNotFoundError: if there is none of this id.
+        """
+        return await self._around.storage.read(lambda c: load_execution(c, execution_id))
+
+    async def executions(
+        self, *, state: ExecutionState | None = None, limit: int = 50
+    ) -> list[Execution]:
+        """The newest executions, of one state if given."""
+        return await self._around.storage.read(
+            lambda c: list_executions(c, state=state, limit=limit)
+        )
+
+    async def journal(self, execution_id: str) -> list[Entry]:
+        """Every call of an execution, in the order in which it made them."""
+        return await self._around.storage.read(lambda c: load_journal(c, execution_id))
+
+    def _new(
+        self,
+        kind: ExecutionKind,
+        name: str,
+        program: str,
+        arguments: dict[str, Any],
+        principal: str,
+        program_hash: str = "",
+    ) -> Execution:
+        now = time.time()
+        return Execution(
+            id=new_execution_id(),
+            kind=kind,
+            name=name,
+            program=program,
+            program_hash=program_hash,
+            arguments=arguments,
+            principal=principal,
+            state=ExecutionState.RUNNING,
+            result=None,
+            error=None,
+            worker_id=self._around.worker_id,
+            created_at=now,
+            updated_at=now,
+        )
+
+    async def _started_interpreters(self) -> PythonWorkers:
+        """The interpreters, started with the first plan."""
+        async with self._interpreters_starting:
+            if self._interpreters is None:
+                pool = PythonWorkers(self._limits, processes=self._processes)
+                self._interpreters = await pool.__aenter__()
+        return self._interpreters
+
+
+def _decided(entry: Entry, answer: Answer | None, entries: dict[int, Entry]) -> Entry:
+    """The entry after a decision: settled as the next delivery, or as if never sent."""
+    if answer is None:
+        return replace(entry, state=EntryState.MISSING)
+    deliveries: Iterable[int] = (
+        one.delivery for one in entries.values() if one.delivery is not None
+    )
+    return replace(
+        entry,
+        state=EntryState.SETTLED,
+        outcome=answer.outcome,
+        delivery=1 + max(deliveries, default=-1),
+        settled_at=time.time(),
+    )
