@@ -1,0 +1,107 @@
+"""The base URL of an operation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from ccos.importers.openapi.references import UnusableError
+
+
+def openapi_base_url(places: Iterable[Any], location: str) -> str:
+    """The first https server, or else the first http one, of the nearest list of servers.
+
+    Variables take their defaults, and a relative URL counts from where the document was found
+    (OpenAPI 3.0, Server Object). No list at all means ``/``.
+
+    Args:
+        places: The ``servers`` of the operation, the path and the document, nearest first.
+        location: Where the document was found.
+
+    Raises:
+        UnusableError: No server has an absolute http or https URL.
+    """
+    listed = next((servers for servers in places if isinstance(servers, list) and servers), None)
+    found: list[str] = []
+    reasons: list[str] = []
+    for server in listed or [{"url": "/"}]:
+        try:
+            found.append(_absolute(_expanded(server), location))
+        except UnusableError as error:
+            reasons.append(str(error))
+    if not found:
+        raise UnusableError(reasons[0])
+    return next((url for url in found if url.startswith("https:")), found[0])
+
+
+def swagger_base_url(document: Mapping[str, Any], schemes: Any, location: str) -> str:
+    """The base URL of a Swagger 2.0 document; what it leaves out comes from where it was found.
+
+    Args:
+        document: Its ``host`` and ``basePath`` count.
+        schemes: The ``schemes`` of the operation or the document; https is preferred.
+        location: Where the document was found.
+
+    Raises:
+        UnusableError: Neither the document nor its location names a host, or no scheme is http.
+    """
+    host = document.get("host")
+    base_path = document.get("basePath")
+    path = "/" + base_path.strip("/") if isinstance(base_path, str) else "/"
+    origin = urlsplit(location)
+    if isinstance(schemes, list) and schemes:
+        scheme = next((name for name in ("https", "http") if name in schemes), None)
+        if scheme is None:
+            raise UnusableError("it is offered over neither http nor https")
+    else:
+        scheme = origin.scheme if origin.scheme in ("http", "https") else "https"
+    if isinstance(host, str) and host:
+        return _absolute(f"{scheme}://{host}{path}", location)
+    return _absolute(path, location)
+
+
+def checked_base_url(url: str) -> str:
+    """A base URL that the caller chose.
+
+    Raises:
+        UnusableError: It is not an absolute http or https URL without credentials.
+    """
+    return _absolute(url, "")
+
+
+def _expanded(server: Any) -> str:
+    url = server.get("url") if isinstance(server, dict) else None
+    if not isinstance(url, str):
+        raise UnusableError("a server has no URL")
+    variables = server.get("variables")
+
+    def default(match: re.Match[str]) -> str:
+        variable = variables.get(match[1]) if isinstance(variables, dict) else None
+        value = variable.get("default") if isinstance(variable, dict) else None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise UnusableError(f"the server variable {match[1][:100]!r} has no default")
+        return str(value)
+
+    return re.sub(r"\{([^{}]*)\}", default, url).strip()
+
+
+def _absolute(url: str, location: str) -> str:
+    try:
+        joined = urljoin(location, url) if location.startswith(("http://", "https://")) else url
+        parts = urlsplit(joined)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UnusableError(
+            f"the server {url[:200]!r} is not an absolute http or https URL, and the document's "
+            "own location does not make it one"
+        )
+    if "@" in parts.netloc:
+        raise UnusableError("the server URL holds credentials")
+    if re.search(r"[{}\s\\]", joined):
+        raise UnusableError(f"the server {url[:200]!r} is not a URL")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
