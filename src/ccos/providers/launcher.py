@@ -54,6 +54,7 @@ _PACKAGE_MANAGER: Final = re.compile(
 )
 _NPM_NAME: Final = re.compile(r"(@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*")
 _EXECUTABLE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WORKING_DIRECTORY: Final = "/"
 _STDERR_BYTES: Final = 16_384
 _KILL_SECONDS: Final = 2.0
@@ -97,22 +98,26 @@ class ServerProcess:
     async def collect_stderr(self) -> None:
         """Read standard error to its end, keeping the last 16 KiB."""
         assert self._process.stderr is not None
-        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+        with suppress(*_BROKEN):
             async for chunk in self._process.stderr:
                 self._stderr = (self._stderr + chunk)[-_STDERR_BYTES:]
 
     async def stop(self, grace_seconds: float) -> None:
         """Close standard input, wait, and end the whole process group, at last by SIGKILL."""
-        with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        with suppress(*_BROKEN):
             await self.stdin.aclose()
         if not await self._exited(grace_seconds):
             self._signal(signal.SIGTERM)
             await self._exited(grace_seconds)
         self._signal(signal.SIGKILL)
         await self._exited(_KILL_SECONDS)
+        # A pipe is only let go once it was read to its end.
+        with anyio.move_on_after(_KILL_SECONDS), suppress(*_BROKEN):
+            async for _ in self.stdout:
+                pass
         for stream in (self.stdout, self._process.stderr):
             if stream is not None:
-                with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                with suppress(*_BROKEN):
                     await stream.aclose()
 
     def _signal(self, number: signal.Signals) -> None:

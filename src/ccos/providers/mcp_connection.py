@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -27,6 +29,14 @@ from ccos.errors import ProviderError
 
 IDEMPOTENCY_KEY: Final = "ccos/idempotencyKey"
 """Name in the ``_meta`` of a call under which the idempotency key travels."""
+
+
+request_failures: ContextVar[list[Exception] | None] = ContextVar("request_failures", default=None)
+"""Where an HTTP transport notes why a request of the current call failed.
+
+The client reports every such failure as a closed connection, which hides whether the request left.
+It does carry the caller's context to where the request is made.
+"""
 
 
 class RelayingSession(ClientSession):
@@ -86,8 +96,9 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and fetch the list of tools. Raises whatever goes wrong."""
-        await self._client.__aenter__()  # type: ignore[no-untyped-call]
-        await self.listing()
+        with _true_failures():
+            await self._client.__aenter__()  # type: ignore[no-untyped-call]
+            await self.listing()
 
     async def close(self) -> None:
         """Disconnect; a server that runs as a process ends."""
@@ -107,9 +118,10 @@ class Connection:
         self, tool: str, arguments: dict[str, Any], *, idempotency_key: str
     ) -> mcp_types.CallToolResult:
         """Call a tool. Raises whatever goes wrong."""
-        return await self._client.call_tool_mcp(
-            tool, arguments, meta={IDEMPOTENCY_KEY: idempotency_key}
-        )
+        with _true_failures():
+            return await self._client.call_tool_mcp(
+                tool, arguments, meta={IDEMPOTENCY_KEY: idempotency_key}
+            )
 
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):
@@ -143,6 +155,21 @@ class Connection:
         return ToolListing(
             tuple(tools), server.name if server else "", server.version if server else ""
         )
+
+
+@contextmanager
+def _true_failures() -> Iterator[None]:
+    """Raise what went wrong with the last request in place of what the client makes of it."""
+    failures: list[Exception] = []
+    token = request_failures.set(failures)
+    try:
+        yield
+    except Exception as error:
+        if failures:
+            raise failures[-1] from error
+        raise
+    finally:
+        request_failures.reset(token)
 
 
 def _tool(tool: mcp_types.Tool) -> McpTool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -12,12 +11,10 @@ from fastmcp.client.transports.base import SessionKwargs, TransportOptions
 from fastmcp.client.transports.http import StreamableHttpTransport
 from mcp import ClientSession
 
-from ccos.capabilities import AuthReference, HttpServer
-from ccos.errors import ProviderUnavailableError
+from ccos.capabilities import HttpServer
 from ccos.providers.base import Secrets
-from ccos.providers.mcp_connection import RelayingSession
-
-_SCHEMES = ("bearer ", "token ", "basic ")
+from ccos.providers.http_credentials import Credentials, find_credentials
+from ccos.providers.mcp_connection import RelayingSession, request_failures
 
 
 class HttpTransport(StreamableHttpTransport):
@@ -65,7 +62,7 @@ class HttpTransport(StreamableHttpTransport):
         **_: Any,
     ) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            transport=self._transport(),
+            transport=_Witness(self._transport()),
             headers=headers,
             auth=self._credentials(),
             timeout=timeout or httpx2.Timeout(30.0, read=None),
@@ -73,43 +70,47 @@ class HttpTransport(StreamableHttpTransport):
         )
 
     def _credentials(self) -> httpx2.Auth | None:
-        reference = self._server.auth
-        if reference is None:
+        if self._server.auth is None:
             return None
-        secret = self._secrets.find(reference.environment)
-        if secret is None:
-            names = " or ".join(reference.environment)
-            raise ProviderUnavailableError(
-                f"The MCP server at {self._server.url} needs a secret that is not set.",
-                next_step=f"Set {names}.",
-                details={"missing": list(reference.environment)},
-            )
-        return _Credentials(reference, secret)
+        label = f"The MCP server at {self._server.url}"
+        return _Auth(find_credentials((self._server.auth,), self._secrets, capability=label))
 
 
-class _Credentials(httpx2.Auth):
-    """Puts the secret where its reference says."""
+class _Witness(httpx2.AsyncBaseTransport):
+    """Notes for the caller why a request failed."""
 
-    def __init__(self, reference: AuthReference, secret: str) -> None:
-        self._reference = reference
-        self._value = _spelled(reference, secret)
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
 
-    def auth_flow(self, request: httpx2.Request) -> Any:
-        """Yield the request with the secret in it."""
-        name = self._reference.name
-        match self._reference.location:
-            case "header":
-                request.headers[name] = self._value
-            case "query":
-                request.url = request.url.copy_set_param(name, self._value)
-            case "cookie":
-                request.headers["Cookie"] = f"{name}={self._value}"
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except Exception as error:
+            failures = request_failures.get()
+            if failures is not None:
+                failures.append(error)
+            raise
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Auth(httpx2.Auth):
+    """Adds the credentials to each request."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def auth_flow(
+        self, request: httpx2.Request
+    ) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Yield the request with the credentials in it."""
+        request.headers.update(self._credentials.headers)
+        if self._credentials.cookies:
+            pairs = (f"{name}={value}" for name, value in self._credentials.cookies)
+            request.headers["Cookie"] = "; ".join(pairs)
+        if self._credentials.query:
+            query = [request.url.query.decode()] if request.url.query else []
+            query += (f"{name}={value}" for name, value in self._credentials.query)
+            request.url = request.url.copy_with(query="&".join(query).encode())
         yield request
-
-
-def _spelled(reference: AuthReference, secret: str) -> str:
-    if reference.scheme == "api_key" or secret.lower().startswith(_SCHEMES):
-        return secret
-    if reference.scheme == "basic":
-        return "Basic " + base64.b64encode(secret.encode()).decode()
-    return "Bearer " + secret
