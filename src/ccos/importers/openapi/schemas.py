@@ -23,6 +23,17 @@ DEFINITIONS_BYTES: Final = 48_000
 """How much of the named schemas one capability carries; what is further away is left open."""
 
 _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "string", "integer"})
+_MISSPELT_TYPES: Final = {
+    "bool": "boolean",
+    "double": "number",
+    "float": "number",
+    "int": "integer",
+    "int32": "integer",
+    "int64": "integer",
+    "long": "integer",
+    "str": "string",
+}
+"""Names of programming languages that stand in published documents and mean one thing only."""
 _SCHEMA: Final = frozenset(
     {
         "additionalProperties",
@@ -263,11 +274,13 @@ def _type(value: Any) -> dict[str, Any]:
         return {}
     if value == "file":
         return {"type": "string", "contentEncoding": "base64"}
-    names = value if isinstance(value, list) else [value]
-    for name in names:
+    names = []
+    for given in value if isinstance(value, list) else [value]:
+        name = _MISSPELT_TYPES.get(given, given) if isinstance(given, str) else given
         if not isinstance(name, str) or name not in _TYPES:
-            raise UnusableError(f"a schema has the unknown type {str(name)[:100]!r}")
-    return {"type": value}
+            raise UnusableError(f"a schema has the unknown type {str(given)[:100]!r}")
+        names.append(name)
+    return {"type": names if isinstance(value, list) else names[0]}
 
 
 def _with_numeric_bounds(result: dict[str, Any]) -> dict[str, Any]:
