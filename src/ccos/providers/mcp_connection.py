@@ -77,6 +77,7 @@ class Connection:
         self.retired = False
         self._listing: ToolListing | None = None
         self._listed_at = 0.0
+        self._changes = 0
         self._listing_seconds = listing_seconds
         self._clock = clock
         self._relisting = asyncio.Lock()
@@ -110,8 +111,10 @@ class Connection:
         async with self._relisting:
             expired = self._clock() - self._listed_at > self._listing_seconds
             if self._listing is None or expired:
-                self._listed_at = self._clock()
-                self._listing = await self._fetch()
+                changes, self._listed_at = self._changes, self._clock()
+                listing = await self._fetch()
+                self._listing = listing if self._changes == changes else None
+                return listing
             return self._listing
 
     async def call(
@@ -125,6 +128,7 @@ class Connection:
 
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):
+            self._changes += 1
             self._listing = None
 
     async def _fetch(self) -> ToolListing:

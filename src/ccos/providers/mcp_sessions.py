@@ -211,8 +211,9 @@ def _not_started(
         reason = plain_text(str(error), limit=500)
     next_step = known.next_step if isinstance(known, EgressError) else None
     story = connection.transport.story()
+    what = "cannot be connected to" if isinstance(server, HttpServer) else "does not start"
     return ProviderUnavailableError(
-        " ".join(part for part in (f"{_label(server)} does not start.", reason, story) if part),
+        " ".join(part for part in (f"{_label(server)} {what}.", reason, story) if part),
         next_step=next_step,
         details={"reason": reason, "story": story},
     )

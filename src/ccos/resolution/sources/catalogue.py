@@ -175,5 +175,11 @@ def _parse(content: bytes, what: str) -> tuple[CatalogueEntry, ...]:
                 f"{what}: the entry {entry.name!r} needs either a server or a document."
             )
         for pattern in entry.matches:
-            IdPattern(pattern)
+            try:
+                IdPattern(pattern)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"{what}: the entry {entry.name!r} is wrong. {error.message}",
+                    next_step=error.next_step,
+                ) from error
     return entries

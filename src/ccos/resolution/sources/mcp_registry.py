@@ -31,6 +31,7 @@ _UNREMARKABLE: Final = frozenset(
     mcp server tool tools api
     """.split()  # noqa: SIM905
 )
+_NAMESPACE_WORDS: Final = frozenset({"app", "com", "dev", "github", "gitlab", "net", "org"})
 _BROAD: Final = frozenset({"api", "sdk", "client", "service", "provider"})
 _NARROW: Final = frozenset({"plugin", "extension", "specific", "custom"})
 
@@ -185,7 +186,9 @@ class McpRegistry:
         return tuple(found.values())
 
     async def _page(self, word: str, limit: int, cursor: str) -> tuple[list[Any], str]:
-        params = {"search": word, "limit": str(limit), "version": "latest"}
+        # Search is for a substring of the name, and most names start with io.github.
+        search = f"/{word}" if word in _NAMESPACE_WORDS else word
+        params = {"search": search, "limit": str(limit), "version": "latest"}
         if cursor:
             params["cursor"] = cursor
         response = await self._egress.request(
