@@ -131,13 +131,21 @@ def _yaml_fault(error: yaml.YAMLError) -> str:
 class _Open:
     """A YAML collection whose end was not read yet."""
 
-    __slots__ = ("anchor", "before", "key", "value")
+    __slots__ = ("anchor", "before", "key", "merged", "value")
 
     def __init__(self, value: dict[str, Any] | list[Any], anchor: str | None, before: int) -> None:
         self.value = value
         self.anchor = anchor
         self.before = before
         self.key: str | None = None
+        self.merged: list[dict[str, Any]] = []
+
+    def close(self) -> dict[str, Any] | list[Any]:
+        """The collection, once own keys have won over those merged with ``<<``."""
+        if isinstance(self.value, dict):
+            for merged in self.merged:
+                self.value = merged | self.value
+        return self.value
 
 
 def _parse_yaml(text: str) -> Any:
@@ -167,7 +175,7 @@ def _parse_yaml(text: str) -> Any:
                 value, weight = anchors[event.anchor]
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 closed = stack.pop()
-                value, weight = closed.value, 1
+                value, weight = closed.close(), 1
                 if closed.anchor:
                     anchors[closed.anchor] = value, count - closed.before + 1
             case _:
@@ -193,8 +201,7 @@ def _add(parent: _Open, value: Any) -> None:
         parent.key = value
     else:
         if parent.key == "<<" and isinstance(value, dict):
-            for key, item in value.items():
-                parent.value.setdefault(key, item)
+            parent.merged.append(value)
         elif parent.key in parent.value:
             raise _MalformedError(f"an object repeats the key {parent.key[:100]!r}")
         else:

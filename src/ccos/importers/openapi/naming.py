@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ccos.capabilities import canonical_id, id_tokens
+from ccos.capabilities import canonical_id
 from ccos.errors import InvalidIdentifierError
 
 _NOISE: Final = frozenset({"api", "apis", "rest", "openapi", "swagger", "the", "specification"})
@@ -26,7 +26,7 @@ def api_slug(title: str, location: str) -> str:
     """
     parts = urlsplit(location)
     for text in (title, parts.hostname or "", parts.path.rpartition("/")[2].partition(".")[0]):
-        words = id_tokens(text)
+        words = re.findall("[a-z0-9]+", text.lower())
         telling = [word for word in words if word not in _NOISE] or words
         if telling:
             return "_".join(telling)[:_MAXIMUM_SLUG].strip("_")
@@ -96,5 +96,4 @@ def environment_prefix(text: str) -> str:
 
 def _segments(text: str) -> list[str]:
     cleaned = re.sub(r"[^A-Za-z0-9_/.-]+", "_", re.sub(r"[{}]", "", text))
-    parts = (part.strip("-") for part in re.split(r"[/.]", cleaned))
-    return [part for part in parts if part.strip("_-")]
+    return [part for part in (part.strip("_-") for part in re.split(r"[/.]", cleaned)) if part]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
@@ -30,6 +32,7 @@ from ccos.providers.parameter_styles import placeholders
 Method = Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"]
 
 _IDEMPOTENT: Final = frozenset({"PUT", "DELETE"})
+_VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+){0,2}|v?[0-9]+\.[0-9]+\.[0-9]+[-+].{1,100}")
 _MAXIMUM_NAME: Final = 120
 _MAXIMUM_DESCRIPTION: Final = 4_000
 
@@ -254,10 +257,11 @@ def _metadata(api: Api, described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _semantic(version: str) -> str:
-    try:
-        return str(parse_version(version.strip().removeprefix("v")))
-    except InvalidManifestError:
-        return "1.0.0"
+    """The version if it is a semantic one; dates and code names are not."""
+    if _VERSION.fullmatch(version):
+        with suppress(InvalidManifestError):
+            return str(parse_version(version.removeprefix("v")))
+    return "1.0.0"
 
 
 def _capped(text: str, limit: int) -> str:

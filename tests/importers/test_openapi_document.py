@@ -1,0 +1,124 @@
+"""Reading the text of an API description."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccos.errors import ImportDocumentError
+from ccos.importers.openapi import document, read_document
+
+WHERE = "https://a.example/openapi"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": [1, 2.5, true, null, "x"]}',
+        b"a: [1, 2.5, true, null, x]",
+        b"a:\n- 1\n- 2.5\n- true\n- ~\n- 'x'\n",
+        b"\xef\xbb\xbf" + b'{"a": [1, 2.5, true, null, "x"]}',
+        '{"a": [1, 2.5, true, null, "x"]}'.encode("utf-16"),
+        b"%YAML 1.2\n---\na: [0x1, 2.5, True, , !!str x]\n".replace(b", ,", b", null,"),
+        b'{"a": [1, 2.5, true, null, "x"],}',
+    ],
+)
+def test_json_and_yaml_are_one(content: bytes) -> None:
+    assert read_document(content, location=WHERE) == {"a": [1, 2.5, True, None, "x"]}
+
+
+def test_yaml_is_read_by_its_core_schema() -> None:
+    content = (
+        b"no: no\n200: 2026-01-01\non: 0o17\nversion: '1.0'\nempty:\nip: 1.2.3\ntime: 12:30:45"
+    )
+    assert read_document(content, location=WHERE) == {
+        "no": "no",
+        "200": "2026-01-01",
+        "on": 15,
+        "version": "1.0",
+        "empty": None,
+        "ip": "1.2.3",
+        "time": "12:30:45",
+    }
+
+
+def test_aliases_and_merges() -> None:
+    content = b"base: &b {x: 1, y: 2}\nother: {<<: *b, y: 3}\nlist: [*b, &n 5, *n]"
+    assert read_document(content, location=WHERE) == {
+        "base": {"x": 1, "y": 2},
+        "other": {"x": 1, "y": 3},
+        "list": [{"x": 1, "y": 2}, 5, 5],
+    }
+
+
+def alias_bomb(levels: int) -> bytes:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, levels)
+    ]
+    return "\n".join(lines).encode()
+
+
+def test_aliases_count_as_often_as_they_are_used() -> None:
+    assert len(read_document(alias_bomb(4), location=WHERE)) == 4
+    with pytest.raises(ImportDocumentError, match="more than 2000000 values"):
+        read_document(alias_bomb(12), location=WHERE)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a": 1, "a": 2}', "repeats the key 'a'"),
+        (b"a: 1\na: 2", "repeats the key 'a'"),
+        (b'{"a": NaN}', "NaN is not"),
+        (b'{"a": -Infinity}', "-Infinity is not"),
+        (b'{"a": 1e999}', "too large"),
+        (b"a: .nan", "is not a JSON number"),
+        (b"a: -.INF", "is not a JSON number"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (b'{"\\ud800": 1}', "surrogate"),
+        (b"a: !!python/object/apply:os.system [id]", "tag"),
+        (b"a: !!binary aGk=", "tag"),
+        (b"a: !custom x", "tag"),
+        (b"a: &a [*a]", "alias"),
+        (b"a: *unknown", "alias"),
+        (b"? [x]\n: 1", "key that is not text"),
+        (b"[" * 500_000, "nested"),
+        (b'{"a":' * 500_000, "nested"),
+        (b"- " * 50_000, "nested"),
+        (b"[1, 2", "line 1"),
+        (b'{"a" 1}', "line 1, column 6"),
+        (b"a: b: c", "line 1, column 5"),
+        (b"a: 1\n---\nb: 2", "2 YAML documents"),
+        (b"", "0 YAML documents"),
+        (b"\x80\x81", "byte 0 is not text"),
+        (b'{"a": %s}' % (b"9" * 5000), "limit"),
+        (b"[]", "its top is not an object"),
+        (b"just text", "its top is not an object"),
+    ],
+)
+def test_refusals(content: bytes, reason: str) -> None:
+    with pytest.raises(ImportDocumentError, match=reason) as caught:
+        read_document(content, location=WHERE)
+    assert caught.value.message.startswith(WHERE)
+
+
+def test_depth_and_size_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = document.MAXIMUM_DEPTH - 1
+    for content in (b'{"a":' * deep + b"1" + b"}" * deep, b"{a: " * deep + b"1" + b"}" * deep):
+        assert read_document(content, location=WHERE)
+        with pytest.raises(ImportDocumentError, match="nested"):
+            read_document(b'{"a":' * 2 + content + b"}}", location=WHERE)
+    monkeypatch.setattr(document, "MAXIMUM_BYTES", 9)
+    assert read_document(b'{"a": 12}', location=WHERE)
+    with pytest.raises(ImportDocumentError, match="10 bytes; at most 9"):
+        read_document(b'{"a": 123}', location=WHERE)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_a_document_or_refused(content: bytes) -> None:
+    with contextlib.suppress(ImportDocumentError):
+        assert isinstance(read_document(content, location=WHERE), dict)
