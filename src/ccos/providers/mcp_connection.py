@@ -135,7 +135,6 @@ class Connection:
         tools: list[McpTool] = []
         size = 0
         cursor: str | None = None
-        seen: set[str] = set()
         for _ in range(MAXIMUM_PAGES):
             page = await self._client.list_tools_mcp(cursor=cursor)
             for tool in page.tools:
@@ -149,9 +148,6 @@ class Connection:
             cursor = page.next_cursor
             if cursor is None:
                 return self._listing_of(tools)
-            if cursor in seen:
-                break
-            seen.add(cursor)
         raise ProviderError("The MCP server's list of tools does not end.")
 
     def _listing_of(self, tools: list[McpTool]) -> ToolListing:
