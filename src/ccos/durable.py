@@ -32,13 +32,12 @@ class DurableEngine:
     Args:
         url: A SQLite or Postgres database; on Postgres its own schema is used.
         executor_id: The worker that this process is known as.
-        workflows: Every workflow by name.
     """
 
-    def __init__(self, url: sa.URL, *, executor_id: str, workflows: dict[str, Workflow]) -> None:
+    def __init__(self, url: sa.URL, *, executor_id: str) -> None:
         self._url = url
         self._executor_id = executor_id
-        self._functions = workflows
+        self._functions: dict[str, Workflow] = {}
         self._registered: dict[str, Workflow] = {}
         self._running = False
 
@@ -46,6 +45,14 @@ class DurableEngine:
     def running(self) -> bool:
         """Whether :meth:`start` was called and :meth:`aclose` was not."""
         return self._running
+
+    def register(self, name: str, workflow: Workflow) -> None:
+        """Make a workflow known by name; before :meth:`start` only."""
+        if self._running:
+            raise StorageError(
+                f"The workflow {name} comes too late: the durable engine runs already."
+            )
+        self._functions[name] = workflow
 
     async def start(self) -> None:
         """Open the engine's database and begin to work. Starting again does nothing.

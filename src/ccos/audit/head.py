@@ -13,7 +13,6 @@ from ccos.canonical import canonical_json
 from ccos.errors import AuditError
 from ccos.keys import LocalKey
 
-
 _RECORD_BYTES: Final = 400
 
 

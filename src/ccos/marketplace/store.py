@@ -6,22 +6,25 @@ import difflib
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
 from ccos.audit import AuditTrail
 from ccos.capabilities import (
+    ApprovalStatus,
     Comparison,
     CustodyEntry,
     Manifest,
     Provenance,
     SchemaChange,
     SchemaValidator,
+    TrustTier,
     attestation_fault,
     attested,
     breaking_input_changes,
@@ -99,12 +102,38 @@ class Registration:
     breaking_changes: tuple[SchemaChange, ...] = ()
 
 
-class Marketplace:
-    """Registers capabilities and finds them again, by id, by alias and by words."""
+class LocalHandlers(Protocol):
+    """Keeps the Python functions of this process that capabilities are made of."""
 
-    def __init__(self, storage: Storage, audit: AuditTrail, key: LocalKey) -> None:
-        self._storage = storage
-        self._audit = audit
+    def describe(
+        self,
+        capability_id: str,
+        handler: Callable[..., Any],
+        *,
+        name: str | None,
+        description: str | None,
+        **definition: Any,
+    ) -> Manifest:
+        """Keep ``handler`` and return the manifest that leads to it."""
+        ...
+
+
+class Marketplace:
+    """Registers capabilities and finds them again, by id, by alias and by words.
+
+    Args:
+        storage: Where they are kept.
+        audit: Where every change is recorded.
+        key: Signs what is registered here.
+        handlers: Keeps the functions of local capabilities.
+    """
+
+    def __init__(
+        self, storage: Storage, audit: AuditTrail, key: LocalKey, handlers: LocalHandlers
+    ) -> None:
+        self._handlers = handlers
+        self.storage = storage
+        self.audit = audit
         self._key = key
         self._revision = -1
         self._cache: dict[str, Registered | None] = {}
@@ -115,7 +144,7 @@ class Marketplace:
 
         What another process registers or revokes is seen by the next call.
         """
-        return await self._storage.read(lambda connection: self._get(connection, capability_id))
+        return await self.storage.read(lambda connection: self._get(connection, capability_id))
 
     def _get(self, connection: sa.Connection, capability_id: str) -> Registered | None:
         revision = connection.execute(_REVISION).scalar_one()
@@ -154,12 +183,50 @@ class Marketplace:
             CapabilityConflictError: same version with another definition, a lower version, or a
                 breaking change that was not allowed (``details['breaking_changes']``).
         """
-        return await self._storage.write(
+        return await self.storage.write(
             "register",
             lambda transaction: self.register_in(
                 transaction, manifest, actor=actor, allow_breaking=allow_breaking
             ),
         )
+
+    async def register_local_capability(
+        self,
+        capability_id: str,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        handler: Callable[..., Any],
+        **definition: Any,
+    ) -> Registration:
+        """Register a Python function of this program as a capability.
+
+        It can be called in processes that register it; the program vouches for its own code, so
+        nobody is asked.
+
+        Args:
+            capability_id: Its id.
+            name: A short name; the function's own by default.
+            description: What it does; the docstring by default.
+            handler: The function; its parameters are given by name.
+            definition: ``version``, ``effect_type``, ``effects`` and ``permissions`` of the
+                manifest. What declares nothing is taken to act on the world.
+
+        Raises:
+            CapabilityConflictError: if the id is registered with another definition of the same
+                version.
+            InvalidManifestError: if the signature cannot be described.
+        """
+        manifest = self._handlers.describe(
+            capability_id, handler, name=name, description=description, **definition
+        )
+        approved = manifest.model_copy(
+            update={
+                "approval_status": ApprovalStatus.APPROVED,
+                "trust_tier": TrustTier.APPROVED,
+            }
+        )
+        return await self.register(approved, actor="program")
 
     def register_in(
         self,
@@ -200,7 +267,7 @@ class Marketplace:
             )
         search.index(transaction, manifest)
         self._advance(transaction)
-        self._audit.record(transaction, _registration_event(event, registration, actor))
+        self.audit.record(transaction, _registration_event(event, registration, actor))
         return registration
 
     def _refuse_reuse(self, transaction: Transaction, manifest: Manifest) -> None:
@@ -263,7 +330,7 @@ class Marketplace:
             UnknownCapabilityError: if nothing is registered under ``capability_id``.
             CapabilityConflictError: if ``alias`` is itself a registered capability.
         """
-        await self._storage.write(
+        await self.storage.write(
             "alias",
             lambda transaction: self.add_alias_in(transaction, alias, capability_id, actor=actor),
         )
@@ -283,7 +350,7 @@ class Marketplace:
             {"alias": alias, "capability_id": capability_id, "created_at": time.time()},
         )
         self._advance(transaction)
-        self._audit.record(
+        self.audit.record(
             transaction,
             Event(EventType.ALIAS_REGISTERED, capability_id, actor=actor, data={"alias": alias}),
         )
@@ -318,12 +385,12 @@ class Marketplace:
                 search.unindex(transaction, row.id)
                 transaction.execute(sa.delete(aliases).where(aliases.c.capability_id == row.id))
             self._advance(transaction)
-            self._audit.record(
+            self.audit.record(
                 transaction,
                 Event(event, row.id, actor=actor, data={"version": row.version, "reason": reason}),
             )
 
-        await self._storage.write(standing.value, unit)
+        await self.storage.write(standing.value, unit)
 
     def _set_standing(
         self,
@@ -362,7 +429,7 @@ class Marketplace:
             .where(capabilities.c.standing.in_(wanted))
             .order_by(capabilities.c.id)
         )
-        rows = await self._storage.read(lambda connection: connection.execute(query).all())
+        rows = await self.storage.read(lambda connection: connection.execute(query).all())
         return [self._registered(row) for row in rows]
 
     async def versions(self, capability_id: str) -> list[Registered]:
@@ -372,19 +439,19 @@ class Marketplace:
             .where(capabilities.c.id == capability_id)
             .order_by(capabilities.c.registered_at)
         )
-        rows = await self._storage.read(lambda connection: connection.execute(query).all())
+        rows = await self.storage.read(lambda connection: connection.execute(query).all())
         return [self._registered(row) for row in rows]
 
     async def aliases(self) -> dict[str, str]:
         """Every alias and the capability it points to."""
-        rows = await self._storage.read(
+        rows = await self.storage.read(
             lambda connection: connection.execute(sa.select(aliases)).all()
         )
         return {row.alias: row.capability_id for row in rows}
 
     async def search(self, query: str, *, limit: int = 10) -> list[tuple[Registered, float]]:
         """Capabilities that share words with the query, best first, with their scores."""
-        hits = await self._storage.read(lambda connection: search.find(connection, query, limit))
+        hits = await self.storage.read(lambda connection: search.find(connection, query, limit))
         found = [(await self.get(capability_id), score) for capability_id, score in hits]
         return [(registered, score) for registered, score in found if registered is not None]
 
@@ -396,7 +463,7 @@ class Marketplace:
             .order_by(capabilities.c.id)
             .limit(_ALL_IDS_LIMIT)
         )
-        ids = await self._storage.read(lambda connection: connection.execute(query).scalars().all())
+        ids = await self.storage.read(lambda connection: connection.execute(query).scalars().all())
         last = capability_id.rpartition(".")[2]
         same_end = [one for one in ids if one.rpartition(".")[2] == last]
         close = difflib.get_close_matches(capability_id, ids, n=_NEAR_LIMIT, cutoff=0.7)

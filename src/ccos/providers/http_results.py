@@ -16,6 +16,8 @@ from ccos.providers.media_types import BodyKind, body_kind, charset, essence
 
 _EXCERPT: Final = 2_000
 _MESSAGE: Final = 500
+_READ: Final = 100_000
+"""How much of a failure's body is looked at; an API's own message is short."""
 _DEPTH: Final = 128
 _MESSAGE_KEYS: Final = ("detail", "message", "error_description", "error", "title", "errors", "msg")
 _RETRYABLE: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -83,7 +85,7 @@ def failure(
     ``retry_after`` in seconds where the answer names it (RFC 9110, section 10.2.3).
     """
     media_type = response.headers.get("content-type", "")
-    body = credentials.redact(_text(response.body, media_type, strict=False) or "")
+    body = credentials.redact(_text(response.body[:_READ], media_type, strict=False) or "")
     message = credentials.redact(_own_message(response.body) or "") or body
     try:
         phrase = " " + HTTPStatus(response.status).phrase
@@ -103,6 +105,8 @@ def failure(
 
 def _own_message(body: bytes) -> str | None:
     """The message of a problem document (RFC 9457), or of the shapes APIs commonly use."""
+    if len(body) > _READ:
+        return None
     try:
         value = parse_json(body)
     except EgressError:

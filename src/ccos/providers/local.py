@@ -65,6 +65,27 @@ class LocalInvoker:
             threaded = not _is_async(function)
         self._handlers[name] = _Registered(function, _binder(function), threaded)
 
+    def describe(
+        self,
+        capability_id: str,
+        handler: Handler,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        **definition: Any,
+    ) -> Manifest:
+        """Register ``handler`` under the capability's id and return the manifest for it.
+
+        Raises:
+            CapabilityConflictError, InvalidManifestError: As :meth:`register` and
+                :func:`describe_callable`.
+        """
+        manifest = describe_callable(
+            handler, id=capability_id, name=name, description=description, **definition
+        )
+        self.register(manifest.id, handler)
+        return manifest
+
     async def invoke(
         self, manifest: Manifest, arguments: dict[str, Any], *, idempotency_key: str
     ) -> Any:

@@ -12,7 +12,15 @@ from ccos.runtime.outcomes import (
     Parked,
     UnknownEffect,
 )
-from ccos.runtime.records import Entry, EntryState, Execution, ExecutionKind, ExecutionState
+from ccos.runtime.records import (
+    Entry,
+    EntryState,
+    Execution,
+    ExecutionKind,
+    ExecutionState,
+    awaited_capabilities,
+    waiting_arguments,
+)
 from ccos.runtime.runtime import Runtime
 from ccos.runtime.workers import HEARTBEAT_SECONDS, Worker, Workers, this_worker
 
@@ -39,5 +47,7 @@ __all__ = [
     "UnknownEffect",
     "Worker",
     "Workers",
+    "awaited_capabilities",
     "this_worker",
+    "waiting_arguments",
 ]

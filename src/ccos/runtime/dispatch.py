@@ -16,6 +16,7 @@ from ccos.errors import (
 from ccos.marketplace import Marketplace, Registered
 from ccos.providers.base import Invoker
 from ccos.runtime.gate import result_fault
+from ccos.runtime.missing import MissingCapabilities, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,15 @@ class Answer:
 class Dispatcher:
     """Sends calls to the invoker of the provider's kind."""
 
-    def __init__(self, invokers: Mapping[str, Invoker], marketplace: Marketplace) -> None:
+    def __init__(
+        self,
+        invokers: Mapping[str, Invoker],
+        marketplace: Marketplace,
+        missing: MissingCapabilities,
+    ) -> None:
         self._invokers = invokers
         self._marketplace = marketplace
+        self._missing = missing
 
     async def dispatch(
         self, registered: Registered, arguments: dict[str, Any], *, idempotency_key: str
@@ -60,6 +67,10 @@ class Dispatcher:
             return Answer(unknown=error.message)
         except DefinitionChangedError as error:
             await self._marketplace.quarantine(manifest.id, actor="ccos", reason=error.message)
+            execution_id = idempotency_key.partition(":")[0]
+            await self._missing.definition_changed(
+                Sighting(manifest.id, arguments, execution_id, error.message)
+            )
             return Answer(error=error)
         except CcosError as error:
             return Answer(error=error)

@@ -35,6 +35,10 @@ class MissingCapabilities(Protocol):
         """The callers are parked on disk; work on what they miss may begin."""
         ...
 
+    async def definition_changed(self, sighting: Sighting) -> None:
+        """A provider offers something else than was approved; somebody has to look at it."""
+        ...
+
 
 class NothingDetected:
     """Deals with nothing: a call of an unknown capability fails at once."""
@@ -46,4 +50,7 @@ class NothingDetected:
         raise AssertionError("Nothing is parked while detection is off.")
 
     def noticed(self) -> None:
+        """Nothing to do."""
+
+    async def definition_changed(self, sighting: Sighting) -> None:
         """Nothing to do."""

@@ -264,6 +264,23 @@ def waiting_for(connection: sa.Connection, capability_id: str, limit: int) -> li
     return list(connection.execute(query).scalars())
 
 
+def waiting_arguments(connection: sa.Connection, capability_id: str) -> dict[str, Any] | None:
+    """The arguments of the oldest call that waits for a capability; None if none waits."""
+    query = (
+        sa.select(journal.c.arguments)
+        .join(waits, waits.c.execution_id == journal.c.execution_id)
+        .where(
+            waits.c.capability_id == capability_id,
+            journal.c.target == capability_id,
+            journal.c.state == EntryState.MISSING.value,
+        )
+        .order_by(journal.c.created_at)
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else dict(json.loads(found))
+
+
 def awaited_capabilities(connection: sa.Connection) -> list[str]:
     """Every capability that some parked execution waits for."""
     return list(connection.execute(sa.select(waits.c.capability_id).distinct()).scalars())

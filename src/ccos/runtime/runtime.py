@@ -73,6 +73,11 @@ class Runtime:
         self._interpreters_starting = asyncio.Lock()
         self._active: set[str] = set()
 
+    @property
+    def worker_id(self) -> str:
+        """The worker that this process is known as."""
+        return self._around.worker_id
+
     async def __aenter__(self) -> Runtime:
         await self._around.storage.write("enter", self._workers.enter_in)
         return self

@@ -80,6 +80,14 @@ class Workers:
             ),
         )
 
+    async def forget_all_but(self, alive: frozenset[str]) -> None:
+        """Take every process that is not ``alive`` off the register."""
+        dead = workers.c.id.not_in(alive)
+        if await self._storage.read(lambda c: c.execute(sa.select(workers).where(dead)).first()):
+            await self._storage.write(
+                "forget", lambda transaction: transaction.execute(sa.delete(workers).where(dead))
+            )
+
     async def alive(self) -> frozenset[str]:
         """Ids of the registered processes that live, this one included.
 

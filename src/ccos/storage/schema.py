@@ -102,6 +102,7 @@ resolutions = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("methods_tried", sa.Text, nullable=False),
     sa.Column("approval_id", sa.Text),
+    sa.Column("override_reason", sa.Text),
     sa.Column("resolution", sa.Text),
     sa.Column("worker_id", sa.Text),
     sa.Column("finished_at", Time),

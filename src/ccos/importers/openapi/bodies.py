@@ -250,7 +250,8 @@ def _members(schema: Any, schemas: Schemas, form: bool, depth: int = 0) -> _Memb
 
 
 def _names(required: Any) -> tuple[str, ...]:
-    return tuple(filter(str.__instancecheck__, required)) if isinstance(required, list) else ()
+    listed = required if isinstance(required, list) else []
+    return tuple(name for name in listed if isinstance(name, str))
 
 
 def _is_file(schema: Any, references: References) -> bool:

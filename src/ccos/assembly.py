@@ -1,0 +1,325 @@
+"""One CCOS: the rooms, put together from settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ccos.audit import AuditTrail, HeadFile
+from ccos.config import Settings, load_settings
+from ccos.durable import DurableEngine
+from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
+from ccos.engine import PlanLimits, SnapshotSeal, read_plan
+from ccos.events import Event, EventBus, EventType
+from ccos.keys import load_key
+from ccos.marketplace import Marketplace, Registration
+from ccos.providers.base import Invoker
+from ccos.providers.http import HttpInvoker
+from ccos.providers.launcher import Launcher
+from ccos.providers.local import LocalInvoker
+from ccos.providers.mcp import McpInvoker
+from ccos.providers.openapi import OpenApiInvoker
+from ccos.providers.secrets import EnvironmentSecrets
+from ccos.resolution.checkpoints import CheckpointArchive
+from ccos.resolution.detection import Dependencies, RuntimeDetection, dependencies
+from ccos.resolution.resolver import WORKFLOW, MissingCapabilityResolver
+from ccos.resolution.sources import (
+    Catalogue,
+    CuratedCatalogue,
+    Introspector,
+    McpRegistry,
+    NearMatches,
+    OpenApiDocuments,
+    Source,
+)
+from ccos.resolution.worker import ResolutionWorker
+from ccos.runtime import (
+    CallPolicy,
+    Dispatcher,
+    Outcome,
+    Runtime,
+    Surroundings,
+    Workers,
+    this_worker,
+)
+from ccos.storage import Storage, WriteObserver
+
+
+class Ccos:
+    """A running CCOS. Made by :func:`open`; use it as an async context manager.
+
+    Attributes:
+        settings: What it was opened with.
+        events: Everything that happens, as it happens.
+        audit: The audit trail.
+        marketplace: The registered capabilities.
+        runtime: The executions.
+        resolver: The search for missing capabilities, with its queue and approvals.
+        checkpoint_archive: The parked executions.
+        worker: What goes on by itself; it runs in the background if ``work`` was true.
+    """
+
+    marketplace: Marketplace
+    runtime: Runtime
+    resolver: MissingCapabilityResolver
+    checkpoint_archive: CheckpointArchive
+    worker: ResolutionWorker
+    audit: AuditTrail
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        work: bool,
+        policy: CallPolicy,
+        write_observer: WriteObserver | None,
+        name_resolver: Resolver | None,
+    ) -> None:
+        self.settings = settings
+        self.events = EventBus()
+        self._work = work
+        self._policy = policy
+        self._storage = Storage(settings.database_url, observer=write_observer)
+        self._name_resolver = name_resolver
+        self._detection = RuntimeDetection()
+        self._exits = contextlib.AsyncExitStack()
+        self._recordings: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Ccos:
+        async with contextlib.AsyncExitStack() as exits:
+            await self._assemble(exits)
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self._exits.aclose()
+
+    async def _assemble(self, exits: contextlib.AsyncExitStack) -> None:
+        settings = self.settings
+        key = await asyncio.to_thread(load_key, settings.home / "keys" / "ccos.key")
+        storage = await exits.enter_async_context(self._storage)
+        head = HeadFile(settings.home / "audit" / "head.json", key)
+        self.audit = AuditTrail(
+            storage,
+            self.events,
+            head,
+            enabled=settings.missing.feature_flags.audit_logging_enabled,
+        )
+        await self.audit.start()
+        local = LocalInvoker()
+        self.marketplace = Marketplace(storage, self.audit, key, local)
+        egress = await exits.enter_async_context(self._egress())
+        exits.push_async_callback(self._finish_recordings)
+        mcp = McpInvoker(
+            Launcher(), lambda: egress.transport("call an MCP server"), EnvironmentSecrets()
+        )
+        secrets = EnvironmentSecrets()
+        invokers: dict[str, Invoker] = {
+            "local": local,
+            "mcp": mcp,
+            "openapi": OpenApiInvoker(egress, secrets),
+            "http": HttpInvoker(egress, secrets),
+        }
+        me = this_worker()
+        workers = Workers(storage, me)
+        around = Surroundings(
+            storage=storage,
+            audit=self.audit,
+            marketplace=self.marketplace,
+            dispatcher=Dispatcher(invokers, self.marketplace, self._detection),
+            missing=self._detection,
+            policy=self._policy,
+            seal=SnapshotSeal(key),
+            slots=asyncio.Semaphore(settings.max_parallel_calls),
+            worker_id=me.id,
+        )
+        limits = PlanLimits(
+            memory_bytes=settings.plan_max_memory_bytes,
+            seconds=settings.plan_timeout_seconds,
+            calls=settings.plan_max_calls,
+        )
+        self.runtime = await exits.enter_async_context(
+            Runtime(
+                around,
+                workers,
+                limits=limits,
+                processes=_INTERPRETERS,
+                plan_source_bytes=settings.plan_max_source_bytes,
+            )
+        )
+        durable = DurableEngine(_durable_url(settings), executor_id=me.id)
+        exits.push_async_callback(durable.aclose)
+        self.checkpoint_archive = CheckpointArchive(self.runtime, durable)
+        self.set_missing_capability_resolver(
+            MissingCapabilityResolver(
+                self.marketplace,
+                self.checkpoint_archive,
+                settings.missing,
+                sources=self._sources(egress, mcp),
+            )
+        )
+        self.worker = ResolutionWorker(self.marketplace, self.resolver, self.runtime, workers)
+        if self._work:
+            task = asyncio.create_task(self.worker.run(), name="ccos-worker")
+            exits.push_async_callback(_cancelled, task)
+
+    def _egress(self) -> Egress:
+        security = self.settings.missing.security_config
+        policy = EgressPolicy(
+            require_https=security.require_https,
+            allowed_domains=frozenset(security.allowed_domains),
+            blocked_domains=frozenset(security.blocked_domains),
+            private_hosts=frozenset(self.settings.egress_private_hosts),
+            max_request_bytes=security.max_request_size_bytes,
+            max_response_bytes=security.max_response_size_bytes,
+            timeout_seconds=security.max_execution_time_seconds,
+        )
+        return Egress(policy, resolver=self._name_resolver, observer=self._record_egress)
+
+    def _record_egress(self, record: EgressRecord) -> None:
+        """Put what left, and what was kept from leaving, on the audit trail."""
+        refused = record.failure is not None and not record.sent
+        event = Event(
+            EventType.SECURITY_VIOLATION if refused else EventType.EGRESS_REQUEST,
+            data={
+                "type": record.failure,
+                "purpose": record.purpose,
+                "method": record.method,
+                "host": record.host,
+                "port": record.port,
+                "address": record.address,
+                "status": record.status,
+                "bytes_out": record.request_bytes,
+                "bytes_in": record.response_bytes,
+            },
+        )
+        task = asyncio.get_running_loop().create_task(self.audit.append(event))
+        self._recordings.add(task)
+        task.add_done_callback(self._recordings.discard)
+
+    async def _finish_recordings(self) -> None:
+        await asyncio.gather(*self._recordings, return_exceptions=True)
+
+    def _sources(self, egress: Egress, mcp: McpInvoker) -> list[Source]:
+        settings = self.settings
+        registry = settings.missing.mcp_registry_config
+        catalogue = Catalogue(settings.catalogue_files)
+        introspector = Introspector(mcp.list_tools)
+        return [
+            NearMatches(self.marketplace),
+            CuratedCatalogue(catalogue, introspector),
+            McpRegistry(
+                egress,
+                introspector,
+                base_url=registry.base_url,
+                timeout_seconds=registry.timeout_seconds,
+                max_servers=registry.max_servers,
+                cache_ttl_seconds=registry.cache_ttl_seconds,
+            ),
+            OpenApiDocuments(
+                egress,
+                settings.openapi_documents,
+                catalogue=catalogue,
+                cache_ttl_seconds=settings.missing.resolution_cache_ttl_seconds,
+            ),
+        ]
+
+    def set_missing_capability_resolver(self, resolver: MissingCapabilityResolver) -> None:
+        """Let this resolver deal with missing capabilities, in place of the built-in one."""
+        self.checkpoint_archive.durable.register(WORKFLOW, resolver.workflow)
+        self._detection.attach(resolver)
+        self.resolver = resolver
+
+    async def call(
+        self,
+        capability_id: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        principal: str = "agent",
+    ) -> Outcome:
+        """Equivalent to ``runtime.call``: call a capability, or park the call."""
+        return await self.runtime.call(capability_id, arguments, principal=principal)
+
+    async def run(self, source: str, *, name: str = "plan", principal: str = "agent") -> Outcome:
+        """Equivalent to ``runtime.run``: run a plan, or park it where something is missing."""
+        return await self.runtime.run(source, name=name, principal=principal)
+
+    async def settled(self, execution_id: str) -> Outcome:
+        """Equivalent to ``runtime.settled``: wait for the outcome of a parked execution."""
+        return await self.runtime.settled(execution_id)
+
+    async def check(self, source: str, *, name: str = "plan") -> Dependencies:
+        """What a plan calls and what of it is missing, from its text.
+
+        Raises:
+            PlanError: if it is not a plan.
+        """
+        return await dependencies(read_plan(source, name=name), self.marketplace)
+
+    async def register(
+        self, capability_id: str, handler: Callable[..., Any], **definition: Any
+    ) -> Registration:
+        """Equivalent to ``marketplace.register_local_capability``."""
+        return await self.marketplace.register_local_capability(
+            capability_id, handler=handler, **definition
+        )
+
+
+_INTERPRETERS = 8
+
+
+def open(  # noqa: A001 - the public name is ccos.open
+    settings: Settings | None = None,
+    *,
+    home: Path | str | None = None,
+    config_file: Path | None = None,
+    work: bool = True,
+    policy: CallPolicy | None = None,
+    write_observer: WriteObserver | None = None,
+    name_resolver: Resolver | None = None,
+) -> Ccos:
+    """Open a CCOS, to be used with ``async with``.
+
+    Args:
+        settings: What to open it with; by default they are read from the configuration file and
+            the environment.
+        home: Its folder, in place of ``CCOS_HOME``.
+        config_file: The configuration file, in place of ``CCOS_CONFIG``.
+        work: Whether this process works on missing capabilities and resumes what waited. Without
+            it calls are parked all the same, for another worker.
+        policy: Which capabilities may be called; all by default.
+        write_observer: Is told of every write.
+        name_resolver: Resolves host names for outgoing requests.
+
+    Raises:
+        ConfigurationError: if the settings cannot be read or contradict each other.
+    """
+    if settings is None:
+        overrides = {} if home is None else {"home": str(home)}
+        settings = load_settings(config_file=config_file, overrides=overrides).settings
+    return Ccos(
+        settings,
+        work=work,
+        policy=policy or CallPolicy(),
+        write_observer=write_observer,
+        name_resolver=name_resolver,
+    )
+
+
+def _durable_url(settings: Settings) -> sa.URL:
+    url = sa.make_url(settings.database_url)
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return url
+    # A file of its own: the engine writes often, and must not hold up the executions.
+    return url.set(database=str(Path(url.database).with_suffix(".durable.sqlite")))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

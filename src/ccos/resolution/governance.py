@@ -1,0 +1,46 @@
+"""Who decides: a rule, a person, or nobody."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ccos.config import MissingCapabilityConfig
+from ccos.resolution.risk import RiskAssessment, RiskLevel
+
+
+class Decision(StrEnum):
+    """What may be done about a request or a candidate."""
+
+    PROCEED = "proceed"
+    ASK = "ask"
+    BLOCK = "block"
+
+
+def decide(
+    assessment: RiskAssessment,
+    config: MissingCapabilityConfig,
+    *,
+    approved_level: RiskLevel | None = None,
+    overridden: bool = False,
+) -> Decision:
+    """Judge an assessment by the configuration and by what a person approved already.
+
+    Args:
+        assessment: Of the wanted id, or of a candidate.
+        config: Whose flags and limits apply.
+        approved_level: Up to which level a person said yes; None if nobody did.
+        overridden: Whether an operator lifted a block, which makes critical as good as high.
+    """
+    level = assessment.level
+    if level is RiskLevel.CRITICAL:
+        if not overridden:
+            return Decision.BLOCK
+        level = RiskLevel.HIGH
+    if approved_level is not None and level.rank <= approved_level.rank:
+        return Decision.PROCEED
+    if level is RiskLevel.HIGH:
+        return Decision.PROCEED if config.high_risk_auto_resolution else Decision.ASK
+    if assessment.requires_human_approval:
+        return Decision.ASK
+    asks_for_all = config.feature_flags.human_approval_required and config.approval_scope == "all"
+    return Decision.ASK if asks_for_all else Decision.PROCEED

@@ -1,0 +1,100 @@
+"""The worker: what goes on by itself, in whichever process runs it."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from ccos.errors import CcosError
+from ccos.events import Event, EventType
+from ccos.marketplace import Marketplace
+from ccos.resolution.resolver import MissingCapabilityResolver
+from ccos.runtime import HEARTBEAT_SECONDS, Runtime, Workers, awaited_capabilities
+
+_logger = logging.getLogger(__name__)
+
+
+class ResolutionWorker:
+    """Works on the queue, and takes over what dead workers left behind.
+
+    Between two rounds it waits for something to be noticed in this process, at most one poll
+    interval; a round that finds nothing reads a few rows and contacts nobody. However many
+    executions are parked, none has a timer or a task of its own.
+    """
+
+    def __init__(
+        self,
+        marketplace: Marketplace,
+        resolver: MissingCapabilityResolver,
+        runtime: Runtime,
+        workers: Workers,
+    ) -> None:
+        self._storage = marketplace.storage
+        self._audit = marketplace.audit
+        self._marketplace = marketplace
+        self._resolver = resolver
+        self._runtime = runtime
+        self._workers = workers
+        self._beaten_at = time.monotonic()
+        self._alive: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._audit.append(
+            Event(EventType.WORKER_STARTED, data={"worker": self._workers.me.id})
+        )
+        try:
+            while True:
+                try:
+                    await self.run_once()
+                except CcosError as error:
+                    _logger.error("%s: %s %s", error.code, error.message, error.next_step)
+                await self._resolver.woken(self._pause())
+        finally:
+            await self._audit.append(
+                Event(EventType.WORKER_STOPPED, data={"worker": self._workers.me.id})
+            )
+
+    def _pause(self) -> float:
+        return min(self._resolver.config.poll_interval_seconds, HEARTBEAT_SECONDS)
+
+    async def run_once(self) -> int:
+        """One round; returns how many requests were worked on."""
+        if time.monotonic() - self._beaten_at >= HEARTBEAT_SECONDS:
+            await self._workers.beat()
+            self._beaten_at = time.monotonic()
+        await self._take_over()
+        flags = self._resolver.config.feature_flags
+        if not flags.enabled:
+            return 0
+        await self._resolver.expire_approvals()
+        await self._resolver.queue.release_stale()
+        await self._resolver.queue.promote(retry_failed=flags.continuous_resolution)
+        worked = await self._resolver.process_queue()
+        if flags.auto_resume_enabled:
+            await self._resume_ready()
+        return worked
+
+    async def _take_over(self) -> None:
+        """Carry on the executions and attempts of workers that died."""
+        alive = await self._workers.alive()
+        if alive == self._alive:
+            return
+        self._alive = alive
+        orphans = [
+            request
+            for request in await self._resolver.queue.in_progress()
+            if request.worker_id not in alive
+        ]
+        for request in orphans:
+            await self._resolver.run_claimed(request)
+        await self._runtime.recover()
+        await self._workers.forget_all_but(alive)
+
+    async def _resume_ready(self) -> None:
+        """Resume what waits for capabilities that came to be registered in another way."""
+        awaited = await self._storage.read(awaited_capabilities)
+        for capability_id in awaited:
+            if await self._marketplace.get(capability_id) is None:
+                continue
+            await self._runtime.resume_waiting(capability_id)
