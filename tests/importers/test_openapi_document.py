@@ -66,6 +66,9 @@ def test_aliases_count_as_often_as_they_are_used() -> None:
     assert len(read_document(alias_bomb(4), location=WHERE)) == 4
     with pytest.raises(ImportDocumentError, match="more than 2000000 values"):
         read_document(alias_bomb(12), location=WHERE)
+    # Counting while reading is what keeps merged objects from being built in the first place.
+    with pytest.raises(Exception, match="more than 2000000 values"):
+        document._parse_yaml(alias_bomb(12).decode())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 from datetime import date
 from typing import Annotated, Any
 
+import anyio
 import pytest
 from pydantic import BaseModel, Field
 
@@ -172,6 +173,10 @@ async def test_cancellation_passes_through() -> None:
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(run(function), 0.05)
+        assert time.monotonic() - started < 0.8
+        with anyio.move_on_after(0.05) as scope:
+            await run(function)
+        assert scope.cancelled_caught
         assert time.monotonic() - started < 0.8
     assert cancelled.is_set()
 

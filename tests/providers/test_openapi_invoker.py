@@ -210,7 +210,7 @@ async def test_forms_text_and_files(echo_url: str, httpbin_url: str, egress: Egr
     assert answer["files"] == {'fi"le': "a,b"}
     assert answer["form"] == {"note": "n\r\n--x", "meta": '{"a":1}'}
     with pytest.raises(InvalidArgumentsError, match="base64"):
-        await post(httpbin_url, multipart, files, file="not base64!")
+        await post(httpbin_url, multipart, files, file="YQ==!!")
 
     text = OpenApiBody(content_type="application/xml", argument="body")
     answer = await post(echo_url, text, body="<a>ü</a>")
@@ -359,6 +359,16 @@ async def test_a_failure_is_capped_and_holds_no_secret() -> None:
     assert "s3cret-1" not in told
     assert "bad token ***" in told
     assert len(told) < 4_000
+
+
+@pytest.mark.anyio
+async def test_the_password_of_a_pair_is_no_part_of_a_failure() -> None:
+    auth = (AuthReference(scheme="basic", environment=("K",)),)
+    api = OpenApiInvoker(
+        Canned(401, b"ann may not enter with hunter2"), EnvironmentSecrets({"K": "ann:hunter2"})
+    )
+    with pytest.raises(CapabilityFailedError, match=r"ann may not enter with \\*\\*\\*"):
+        await api.invoke(manifest("https://a.example", auth=auth), {}, idempotency_key=KEY)
 
 
 @pytest.mark.anyio

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from ccos.errors import (
     CcosError,
@@ -33,6 +34,7 @@ class HttpClient(Protocol):
         headers: Mapping[str, str] | None = None,
         content: bytes | str | None = None,
         purpose: str,
+        extra_allowed_hosts: frozenset[str] = frozenset(),
         secret_headers: frozenset[str] = frozenset(),
         timeout_seconds: float | None = None,
     ) -> HttpResponse:
@@ -54,6 +56,9 @@ async def call(
 ) -> Any:
     """Send a capability's request and return the answer as JSON data.
 
+    Registering the capability was a decision for its host, so the host needs no other permission;
+    a blocked one stays blocked.
+
     Raises:
         ProviderUnavailableError: Nothing was sent.
         ProviderTimeoutError: No complete answer in time.
@@ -68,6 +73,7 @@ async def call(
             headers=request.headers,
             content=request.content,
             purpose=f"call {capability}",
+            extra_allowed_hosts=frozenset({urlsplit(request.url).hostname or ""}),
             secret_headers=frozenset(credentials.headers),
             timeout_seconds=timeout_seconds,
         )

@@ -59,7 +59,10 @@ def find_credentials(
             )
         secret = secret.strip()
         text = _written(reference.scheme, secret)
-        found.texts += tuple({secret, text, escape(secret, safe=""), text.partition(" ")[2]} - {""})
+        spellings = {secret, text, escape(secret), text.partition(" ")[2]}
+        if reference.scheme == "basic":
+            spellings.add(secret.partition(":")[2])
+        found.texts += tuple(spellings - {""})
         if reference.location == "query":
             found.query.append((escape(reference.name), escape(text)))
             continue
