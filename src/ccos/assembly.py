@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,10 @@ class Ccos:
         self.marketplace = Marketplace(storage, self.audit, key, local)
         egress = await exits.enter_async_context(self._egress())
         exits.push_async_callback(self._finish_recordings)
-        mcp = McpInvoker(
-            Launcher(), lambda: egress.transport("call an MCP server"), EnvironmentSecrets()
-        )
         secrets = EnvironmentSecrets()
+        mcp = McpInvoker(
+            Launcher(), lambda hosts: egress.transport("call an MCP server", hosts), secrets
+        )
         invokers: dict[str, Invoker] = {
             "local": local,
             "mcp": mcp,
@@ -183,9 +184,9 @@ class Ccos:
 
     def _record_egress(self, record: EgressRecord) -> None:
         """Put what left, and what was kept from leaving, on the audit trail."""
-        refused = record.failure is not None and not record.sent
+        violation = record.failure in _EGRESS_VIOLATIONS
         event = Event(
-            EventType.SECURITY_VIOLATION if refused else EventType.EGRESS_REQUEST,
+            EventType.SECURITY_VIOLATION if violation else EventType.EGRESS_REQUEST,
             data={
                 "type": record.failure,
                 "purpose": record.purpose,
@@ -209,13 +210,13 @@ class Ccos:
         settings = self.settings
         registry = settings.missing.mcp_registry_config
         catalogue = Catalogue(settings.catalogue_files)
-        introspector = Introspector(mcp.list_tools)
+        reviewed = Introspector(partial(mcp.list_tools, vouched=True))
         return [
             NearMatches(self.marketplace),
-            CuratedCatalogue(catalogue, introspector),
+            CuratedCatalogue(catalogue, reviewed),
             McpRegistry(
                 egress,
-                introspector,
+                Introspector(mcp.list_tools),
                 base_url=registry.base_url,
                 timeout_seconds=registry.timeout_seconds,
                 max_servers=registry.max_servers,
@@ -271,6 +272,14 @@ class Ccos:
 
 
 _INTERPRETERS = 8
+
+_EGRESS_VIOLATIONS = frozenset(
+    {
+        *("scheme", "userinfo", "host", "url", "port", "blocked-domain"),
+        *("private-name", "private-address", "redirect-downgrade", "redirect-private"),
+    }
+)
+"""Refusals that point to an attempt at something forbidden, not to a permission still missing."""
 
 
 def open(  # noqa: A001 - the public name is ccos.open

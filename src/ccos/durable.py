@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -40,6 +42,7 @@ class DurableEngine:
         self._functions: dict[str, Workflow] = {}
         self._registered: dict[str, Workflow] = {}
         self._running = False
+        self._starting = asyncio.Lock()
 
     @property
     def running(self) -> bool:
@@ -52,7 +55,11 @@ class DurableEngine:
             raise StorageError(
                 f"The workflow {name} comes too late: the durable engine runs already."
             )
-        self._functions[name] = workflow
+
+        async def plain(*arguments: Any) -> Any:
+            return await workflow(*arguments)
+
+        self._functions[name] = plain
 
     async def start(self) -> None:
         """Open the engine's database and begin to work. Starting again does nothing.
@@ -61,8 +68,13 @@ class DurableEngine:
             StorageError: if another engine works in this process already, or its database cannot
                 be opened.
         """
-        if self._running:
-            return
+        async with self._starting:
+            if not self._running:
+                await asyncio.to_thread(importlib.import_module, "dbos")
+                self._start()
+
+    def _start(self) -> None:
+        """Launch on the event loop's own thread, which DBOS then runs workflows on."""
         from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
         from dbos import _dbos as internals
 
@@ -104,6 +116,8 @@ class DurableEngine:
 
         self._running = False
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # DBOS made its own pool the loop's default and has shut it down.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     async def run(self, name: str, workflow_id: str, *arguments: Any) -> Any:
         """Run a workflow to its end and return its result.

@@ -56,7 +56,7 @@ async def invoker(
 ) -> AsyncIterator[McpInvoker]:
     environ = {"PATH": os.environ["PATH"], **(environ or {})}
     launcher = Launcher(environ, grace_seconds=0.3)
-    made = McpInvoker(launcher, transport, EnvironmentSecrets(environ), **options)
+    made = McpInvoker(launcher, lambda _: transport(), EnvironmentSecrets(environ), **options)
     try:
         yield made
     finally:

@@ -43,7 +43,8 @@ class McpInvoker:
 
     Args:
         launcher: Starts servers that are processes.
-        http_transport: Makes the guarded transport for one HTTP connection.
+        http_transport: Makes the guarded transport for one HTTP connection; it is given the hosts
+            that are allowed beyond the policy.
         secrets: Where secrets for HTTP servers are looked up.
         start_timeout_seconds: How long a server may take to start, downloads included.
         idle_seconds: After how long without a call a server is let go.
@@ -54,7 +55,7 @@ class McpInvoker:
     def __init__(
         self,
         launcher: Launcher,
-        http_transport: Callable[[], httpx2.AsyncBaseTransport],
+        http_transport: Callable[[frozenset[str]], httpx2.AsyncBaseTransport],
         secrets: Secrets,
         *,
         start_timeout_seconds: float = 60.0,
@@ -70,13 +71,17 @@ class McpInvoker:
             listing_seconds=listing_seconds,
         )
 
-    async def list_tools(self, server: McpServer) -> ToolListing:
+    async def list_tools(self, server: McpServer, *, vouched: bool = False) -> ToolListing:
         """Everything ``server`` offers, all pages of it.
+
+        Args:
+            server: What to ask.
+            vouched: Whether somebody answers for it; if not, the policy must allow its host.
 
         Raises:
             ProviderUnavailableError: if the server cannot be reached or does not answer properly.
         """
-        async with self._sessions.lease(server) as connection:
+        async with self._sessions.lease(server, vouched=vouched) as connection:
             return await self._listing(connection)
 
     async def invoke(
@@ -90,7 +95,7 @@ class McpInvoker:
         """
         provider = manifest.provider
         assert isinstance(provider, McpProvider)
-        async with self._sessions.lease(provider.server) as connection:
+        async with self._sessions.lease(provider.server, vouched=True) as connection:
             _check_definition(provider, (await self._listing(connection)).find(provider.tool))
             result = await self._call(connection, provider, arguments, idempotency_key)
         return result_value(provider.tool, result)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from ccos.capabilities import HttpServer, McpServer
 from ccos.errors import CcosError, EgressError, ProviderUnavailableError
@@ -39,7 +40,8 @@ class SessionPool:
 
     Args:
         launcher: Starts servers that are processes.
-        http_transport: Makes the transport through which one HTTP connection is made.
+        http_transport: Makes the transport through which one HTTP connection is made; it is given
+            the hosts that are allowed beyond the policy.
         secrets: Where secrets are looked up.
         start_timeout_seconds: How long connecting may take, with everything a package manager
             has to fetch for it.
@@ -50,7 +52,7 @@ class SessionPool:
     def __init__(
         self,
         launcher: Launcher,
-        http_transport: Callable[[], httpx2.AsyncBaseTransport],
+        http_transport: Callable[[frozenset[str]], httpx2.AsyncBaseTransport],
         secrets: Secrets,
         *,
         start_timeout_seconds: float,
@@ -65,22 +67,26 @@ class SessionPool:
         self._idle_seconds = idle_seconds
         self._listing_seconds = listing_seconds
         self._clock = clock
-        self._slots: dict[McpServer, _Slot] = {}
+        self._slots: dict[tuple[McpServer, bool], _Slot] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._timers: dict[Connection, asyncio.TimerHandle] = {}
         self._closed = False
 
     @asynccontextmanager
-    async def lease(self, server: McpServer) -> AsyncIterator[Connection]:
+    async def lease(self, server: McpServer, *, vouched: bool) -> AsyncIterator[Connection]:
         """A usable connection to ``server``.
+
+        Args:
+            server: What to connect to.
+            vouched: Whether somebody answers for it, so that its host is allowed.
 
         Raises:
             ProviderUnavailableError: if the server cannot be reached or started, or failed so
                 recently that it is not tried again yet.
         """
-        slot = self._slots.setdefault(server, _Slot())
+        slot = self._slots.setdefault((server, vouched), _Slot())
         async with slot.lock:
-            connection = await self._current(server, slot)
+            connection = await self._current(server, slot, vouched)
             connection.in_flight += 1
             if timer := self._timers.pop(connection, None):
                 timer.cancel()
@@ -110,7 +116,7 @@ class SessionPool:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _current(self, server: McpServer, slot: _Slot) -> Connection:
+    async def _current(self, server: McpServer, slot: _Slot, vouched: bool) -> Connection:
         if self._closed:
             raise ProviderUnavailableError("The MCP client is closed.")
         if slot.connection is not None:
@@ -124,14 +130,14 @@ class SessionPool:
                 details={"retry_after_seconds": round(wait, 1)},
             )
         try:
-            slot.connection = await self._open(server)
+            slot.connection = await self._open(server, vouched)
         except ProviderUnavailableError as error:
             self._count_failure(slot, error.message)
             raise
         return slot.connection
 
-    async def _open(self, server: McpServer) -> Connection:
-        connection = self._make(server)
+    async def _open(self, server: McpServer, vouched: bool) -> Connection:
+        connection = self._make(server, vouched)
         try:
             async with asyncio.timeout(self._start_timeout_seconds):
                 await connection.open()
@@ -142,13 +148,17 @@ class SessionPool:
             raise _not_started(server, connection, error, self._start_timeout_seconds) from error
         return connection
 
-    def _make(self, server: McpServer) -> Connection:
+    def _make(self, server: McpServer, vouched: bool) -> Connection:
         from ccos.providers.mcp_connection import Connection
 
         if isinstance(server, HttpServer):
             from ccos.providers.mcp_http import HttpTransport
 
-            transport: object = HttpTransport(server, self._http_transport, self._secrets)
+            host = urlsplit(server.url).hostname
+            allowed = frozenset({host} if vouched and host else ())
+            transport: object = HttpTransport(
+                server, lambda: self._http_transport(allowed), self._secrets
+            )
         else:
             from ccos.providers.mcp_stdio import StdioTransport
 

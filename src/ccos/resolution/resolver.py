@@ -295,9 +295,9 @@ class MissingCapabilityResolver:
 
     async def run_claimed(self, request: Request) -> None:
         """Carry out the attempt for which a request was claimed, or take it over."""
-        await self._durable.start()
         attempt = f"{WORKFLOW}:{request.capability_id}:{request.requested_at}:{request.run_count}"
         try:
+            await self._durable.start()
             await self._durable.run(WORKFLOW, attempt, request.capability_id, request.run_count)
         except Exception as error:
             _logger.exception("The attempt %s broke off", attempt)

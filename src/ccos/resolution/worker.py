@@ -49,6 +49,8 @@ class ResolutionWorker:
                     await self.run_once()
                 except CcosError as error:
                     _logger.error("%s: %s %s", error.code, error.message, error.next_step)
+                except Exception:
+                    _logger.exception("A round of the worker broke off; the next one goes on")
                 await self._resolver.woken(self._pause())
         finally:
             await self._audit.append(

@@ -64,7 +64,7 @@ class Servers:
 async def test_time_is_found_in_the_shipped_catalogue_by_launching_its_server() -> None:
     invoker = McpInvoker(
         Launcher({"PATH": os.environ["PATH"], "HOME": "/"}),
-        httpx2.AsyncHTTPTransport,
+        lambda _: httpx2.AsyncHTTPTransport(),
         EnvironmentSecrets({}),
     )
     try:

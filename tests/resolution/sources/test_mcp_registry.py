@@ -140,7 +140,7 @@ async def test_the_best_remote_servers_are_asked_and_judged_by_their_address() -
 async def test_packages_run_only_where_that_is_allowed() -> None:
     invoker = McpInvoker(
         Launcher({"PATH": os.environ["PATH"], "HOME": "/"}),
-        httpx2.AsyncHTTPTransport,
+        lambda _: httpx2.AsyncHTTPTransport(),
         EnvironmentSecrets({}),
     )
     try:

@@ -136,6 +136,8 @@ class OpenApiDocuments:
             location,
             headers={"Accept": "application/json, application/yaml, */*;q=0.5"},
             purpose="api-description",
+            # An operator or the catalogue named this very address.
+            extra_allowed_hosts=frozenset({urlsplit(location).hostname or ""}),
         )
         if response.status != 200:
             raise SourceError(f"It was answered with status {response.status}.")
