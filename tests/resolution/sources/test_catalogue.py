@@ -107,7 +107,6 @@ def test_shipped_entries_are_exact_and_distinct() -> None:
     ("wanted", "name"),
     [
         ("github.list_issues", "github"),
-        ("httpbin.uuid", "httpbin"),
         ("world.convert_time", "time"),
         ("web.search", "duckduckgo"),
         ("petstore.find", "petstore"),
