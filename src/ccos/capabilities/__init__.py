@@ -26,6 +26,7 @@ from ccos.capabilities.providers import (
     OpenApiProvider,
     Provider,
     StdioServer,
+    auth_references,
     provider_url,
 )
 from ccos.capabilities.schemas import Fault, JsonSchema, SchemaValidator
@@ -65,6 +66,7 @@ __all__ = [
     "TrustTier",
     "attestation_fault",
     "attested",
+    "auth_references",
     "breaking_input_changes",
     "breaking_output_changes",
     "canonical_id",

@@ -168,3 +168,14 @@ def provider_url(provider: Any) -> str | None:
             return url
         case _:
             return None
+
+
+def auth_references(provider: Any) -> tuple[AuthReference, ...]:
+    """The secrets that a provider is given with every call."""
+    match provider:
+        case McpProvider(server=HttpServer(auth=auth)) | HttpProvider(auth=auth):
+            return () if auth is None else (auth,)
+        case OpenApiProvider(auth=auth):
+            return auth
+        case _:
+            return ()

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from ccos.capabilities import EffectType, Manifest, TrustTier, id_tokens
+from ccos.capabilities import EffectType, Manifest, TrustTier, auth_references, id_tokens
 
 
 class RiskLevel(StrEnum):
@@ -161,6 +161,7 @@ def _candidate(candidate: Manifest, source: str) -> list[_Finding]:
         *_tier(candidate.trust_tier),
         *_effects(candidate),
         *_permissions(candidate),
+        *_secrets(candidate),
         *(
             ((RiskLevel.HIGH, f"it comes from {source.replace('_', ' ')}"),)
             if source in _GENERATED_SOURCES
@@ -185,6 +186,16 @@ def _effects(candidate: Manifest) -> list[_Finding]:
         (level, f"it has the effect {effect}")
         for level, listed in _RISKY_EFFECTS.items()
         for effect in sorted(effects & listed)
+    ]
+
+
+def _secrets(candidate: Manifest) -> list[_Finding]:
+    """A document names the secrets that it wants, so only known hosts may get them unasked."""
+    known = candidate.trust_tier in (TrustTier.OFFICIAL, TrustTier.APPROVED)
+    level = RiskLevel.MEDIUM if known else RiskLevel.HIGH
+    return [
+        (level, f"it is given the secret {' or '.join(reference.environment)}")
+        for reference in auth_references(candidate.provider)
     ]
 
 
