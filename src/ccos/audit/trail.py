@@ -57,7 +57,7 @@ class AuditEntry:
             "capability_id": self.capability_id,
             "execution_id": self.execution_id,
             "actor": self.actor,
-            "data": self.data,
+            "data": canonical_json(self.data).decode(),
             "prev_hash": self.prev_hash,
         }
         return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
@@ -232,11 +232,11 @@ def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
         "capability_id": event.capability_id,
         "execution_id": event.execution_id,
         "actor": event.actor,
-        "data": redacted(dict(event.data)),
+        "data": canonical_json(redacted(dict(event.data))).decode(),
         "prev_hash": previous,
     }
     digest = "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
-    return {**content, "data": canonical_json(content["data"]).decode(), "hash": digest}
+    return {**content, "hash": digest}
 
 
 def _from_row(row: Any) -> AuditEntry:

@@ -17,7 +17,7 @@ from ccos.runtime.calls import (
 )
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.outcomes import Completed, Failed, Outcome, Parked
-from ccos.runtime.records import Entry, EntryState, ExecutionState
+from ccos.runtime.records import Entry, EntryState, ExecutionKind, ExecutionState
 from ccos.runtime.stored import NEVER_ANSWERED, dump_error, dump_result, load_error
 from ccos.runtime.writer import ExecutionWriter
 
@@ -73,9 +73,11 @@ class CallRun:
 async def finish(
     writer: ExecutionWriter, value: object, error: CcosError | None, *, printed: str = ""
 ) -> Completed | Failed:
-    """Store how an execution ended."""
+    """Store how an execution ended. What became of a single call its result tells already."""
+    is_plan = writer.execution.kind is ExecutionKind.PLAN
     if error is None:
-        writer.note(EventType.EXECUTION_COMPLETED)
+        if is_plan:
+            writer.note(EventType.EXECUTION_COMPLETED)
         await writer.write(
             "complete",
             state=ExecutionState.COMPLETED,
@@ -83,7 +85,8 @@ async def finish(
             snapshot=None,
         )
         return Completed(writer.execution.id, value, printed)
-    writer.note(EventType.EXECUTION_FAILED, data={"error": error.as_dict()})
+    if is_plan:
+        writer.note(EventType.EXECUTION_FAILED, data={"error": error.as_dict()})
     await writer.write(
         "complete",
         state=ExecutionState.FAILED,

@@ -14,6 +14,7 @@ from ccos.runtime.records import (
     Entry,
     EntryState,
     Execution,
+    ExecutionKind,
     ExecutionState,
     change_execution,
     insert_execution,
@@ -51,8 +52,8 @@ class ExecutionWriter:
         self._on_disk = set(self.recorded)
         self._dirty: dict[int, Entry] = {}
         self._events: list[Event] = []
-        if not stored:
-            self.note(EventType.EXECUTION_STARTED, data={"kind": execution.kind.value})
+        if not stored and execution.kind is ExecutionKind.PLAN:
+            self.note(EventType.EXECUTION_STARTED, data={"name": execution.name})
 
     def note(
         self, event: EventType, *, capability_id: str = "", data: dict[str, Any] | None = None

@@ -288,7 +288,6 @@ class Storage:
                 self._observer.after_commit(job.name)
         actions: dict[str, Callable[[], None]] = {}
         for job in done:
-            job.future.set_result(job.value)
             for key, action in job.actions.items():
                 actions.pop(key, None)
                 actions[key] = action
@@ -297,6 +296,9 @@ class Storage:
                 action()
             except Exception:
                 _logger.exception("The action %r after a commit failed", key)
+        # Last, so that the callers do not run, and take the interpreter, while this thread works.
+        for job in done:
+            job.future.set_result(job.value)
 
 
 def _is_transient(cause: BaseException | None) -> bool:
