@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, Final
 
 import rfc8785
@@ -22,10 +23,29 @@ def canonical_json(value: Any) -> bytes:
         ValueError: for NaN, infinities, lone surrogates, keys that are not text, or an object that
             already uses the ``$integer`` key.
     """
+    if _is_simple(value):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:
         return rfc8785.dumps(_with_big_integers_tagged(value))
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether the standard library writes ``value`` exactly as RFC 8785 has it, and faster.
+
+    The two differ in how they write floats, in the order of keys beyond ASCII, and in what they
+    refuse.
+    """
+    if value is None or value is True or value is False or type(value) is str:
+        return True
+    if type(value) is int:
+        return -_EXACT_IN_A_DOUBLE <= value <= _EXACT_IN_A_DOUBLE
+    if type(value) is dict:
+        return all(
+            type(key) is str and key.isascii() and _is_simple(item) for key, item in value.items()
+        )
+    return type(value) is list and all(map(_is_simple, value))
 
 
 def _with_big_integers_tagged(value: Any) -> Any:

@@ -38,7 +38,7 @@ class Killer(WriteObserver):
         self._count(name, "after")
 
     def _count(self, name: str, phase: str) -> None:
-        if (name, phase) == self._wanted:
+        if self._wanted[0] in name.split("+") and phase == self._wanted[1]:
             self._left -= 1
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -56,14 +56,22 @@ class HeadFile:
         Several processes may do this at once; a file lock keeps them in order. The record has a
         fixed length below one disk sector and is written by one call, so it is never half there.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        record = self._record(head)
+        file = self._open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _stored_seq(os.pread(file, _RECORD_BYTES, 0)) < head.seq:
-                os.pwrite(file, self._record(head), 0)
+                os.pwrite(file, record, 0)
         finally:
             os.close(file)
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(self._path, flags, 0o600)
 
     def _record(self, head: Head) -> bytes:
         content = {

@@ -130,7 +130,10 @@ class AuditTrail:
 
     def record(self, transaction: Transaction, *events: Event) -> None:
         """Append entries as part of ``transaction``; they stand or fall with it."""
-        if self._enabled and events:
+        transaction.gather(self._write, events)
+
+    def _write(self, transaction: Transaction, events: list[Event]) -> None:
+        if self._enabled:
             head = self._append(transaction, events)
             if self._anchored:
                 transaction.after_commit("audit-head", lambda: self._advance(head))
@@ -141,7 +144,7 @@ class AuditTrail:
         """Record events that belong to no other write."""
         await self._storage.write("audit", lambda transaction: self.record(transaction, *events))
 
-    def _append(self, transaction: Transaction, events: tuple[Event, ...]) -> Head:
+    def _append(self, transaction: Transaction, events: list[Event]) -> Head:
         if transaction.dialect == "postgresql":
             transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
         last = transaction.execute(_LAST).first()

@@ -7,14 +7,18 @@ pure function: its clock and its randomness come from the host as well.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import pydantic_monty as monty
 
@@ -22,6 +26,8 @@ from ccos.capabilities import canonical_id
 from ccos.engine.plans import CALL, Plan
 from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 from ccos.errors import CapabilityError, LimitExceededError, PlanError
+
+T = TypeVar("T")
 
 FORMAT: Final = f"monty {version('pydantic-monty')}"
 SLEEP: Final = "ccos.sleep"
@@ -89,42 +95,49 @@ Stop = Waiting | Finished
 Clock = Callable[[int], float]
 """Answers the plan's clock; gets the call's sequence, returns seconds since the epoch."""
 
-_Snapshot = (
-    monty.AsyncFunctionSnapshot
-    | monty.AsyncNameLookupSnapshot
-    | monty.AsyncFutureSnapshot
-    | monty.MontyComplete
-)
-
 
 class PythonWorkers:
     """A pool of interpreter processes. Each session has one to itself.
 
+    A session's turns run in threads, one hop for all that the plan does between two stops.
     Use it as an async context manager.
     """
 
     def __init__(self, limits: PlanLimits, *, processes: int) -> None:
         self._limits = limits
-        self._pool = monty.AsyncMonty(min_processes=1, max_processes=processes)
+        self._pool = monty.Monty(min_processes=1, max_processes=processes)
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="ccos-plan")
+        self._free = asyncio.Semaphore(processes)
 
     async def __aenter__(self) -> PythonWorkers:
-        await self._pool.__aenter__()
+        await self._in_thread(self._pool.__enter__)
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await self._pool.__aexit__(*exception)
+        await self._in_thread(self._pool.__exit__, *exception)
+        self._threads.shutdown(wait=False)
 
     @contextlib.asynccontextmanager
     async def session(self, plan: Plan, *, seed: str, clock: Clock) -> AsyncIterator[PlanSession]:
         """A session for ``plan``.
 
+        Leaving it while the plan computes kills its worker.
+
         Args:
             plan: What it will run.
             seed: Seed of the plan's random numbers; the same seed gives the same numbers.
-            clock: Answers when the plan asks for the time.
+            clock: Answers when the plan asks for the time; called from another thread.
         """
+        async with self._free:
+            session = PlanSession(self._checkout(seed), plan, self._limits, clock, self._in_thread)
+            try:
+                yield session
+            finally:
+                await session.close()
+
+    def _checkout(self, seed: str) -> monty.MontySession:
         limits = self._limits
-        checkout = self._pool.checkout(
+        return self._pool.checkout(
             script_name="plan.py",
             limits={
                 "max_memory": limits.memory_bytes,
@@ -137,8 +150,9 @@ class PythonWorkers:
                 "random_start": {"seed": seed},
             },
         )
-        async with checkout as session:
-            yield PlanSession(session, plan, limits, clock)
+
+    def _in_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
 @dataclass(slots=True)
@@ -152,11 +166,16 @@ class _Namespace:
 class PlanSession:
     """One plan in one worker."""
 
-    _session: monty.AsyncMontySession
+    _session: monty.MontySession
     _plan: Plan
     _limits: PlanLimits
     _clock: Clock
-    _snapshot: _Snapshot | None = None
+    _in_thread: Callable[..., asyncio.Future[Any]]
+    _snapshot: monty.SyncSnapshot | None = None
+    _worker: int | None = None
+    """Process id of the worker, once there is one."""
+    _turn: asyncio.Future[Any] | None = None
+    """What runs in a thread now, or ran last."""
     _sequence: int = 0
     _numbers: dict[int, int] = field(default_factory=dict)
     """Monty's call id of each unsettled call, and our sequence for it."""
@@ -176,11 +195,32 @@ class PlanSession:
             PlanError: if the plan does not compile or raises.
             LimitExceededError: if it uses more than it may.
         """
+        stop: Stop = await self._in_turn(self._start)
+        return stop
+
+    def _start(self) -> Stop:
+        self._enter()
         with self._plan_errors():
-            self._snapshot = await self._session.feed_start(
-                self._plan.source, print_callback=self._print
-            )
-            return await self._run()
+            self._snapshot = self._session.feed_start(self._plan.source, print_callback=self._print)
+            return self._run()
+
+    def _enter(self) -> None:
+        self._session.__enter__()
+        self._worker = self._session.worker_pid
+
+    async def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._turn = self._in_thread(function, *arguments)
+        return await asyncio.shield(self._turn)
+
+    async def close(self) -> None:
+        """Give the worker back; one that still computes is killed."""
+        if self._turn is not None and not self._turn.done():
+            if self._worker is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._worker, signal.SIGKILL)
+            await asyncio.wait([self._turn])
+        if self._worker is not None:
+            self._session.__exit__(None, None, None)
 
     async def deliver(self, settled: Mapping[int, Settled]) -> Stop:
         """Settle some pending calls, by sequence, and run to the next stop.
@@ -188,19 +228,23 @@ class PlanSession:
         Raises:
             PlanError, LimitExceededError: as :meth:`start`.
         """
+        stop: Stop = await self._in_turn(self._deliver, settled)
+        return stop
+
+    def _deliver(self, settled: Mapping[int, Settled]) -> Stop:
         snapshot = self._snapshot
-        assert isinstance(snapshot, monty.AsyncFutureSnapshot)
+        assert isinstance(snapshot, monty.FutureSnapshot)
         by_sequence = {number: call_id for call_id, number in self._numbers.items()}
         answers = {by_sequence[number]: _answer(one) for number, one in settled.items()}
         for call_id in answers:
             del self._numbers[call_id]
         with self._plan_errors():
-            self._snapshot = await snapshot.resume(answers)
-            return await self._run()
+            self._snapshot = snapshot.resume(answers)
+            return self._run()
 
     def dump(self, seal: SnapshotSeal) -> bytes:
         """The stopped session as a sealed blob, for :meth:`restore`."""
-        assert isinstance(self._snapshot, monty.AsyncFutureSnapshot)
+        assert isinstance(self._snapshot, monty.FutureSnapshot)
         header = {
             "format": FORMAT,
             "plan": self._plan.hash,
@@ -218,9 +262,14 @@ class PlanSession:
             UnusableSnapshotError: if the blob is not ours, of another interpreter, or of another
                 plan.
         """
+        waiting: Waiting = await self._in_turn(self._restore, blob, seal)
+        return waiting
+
+    def _restore(self, blob: bytes, seal: SnapshotSeal) -> Waiting:
         header, state = seal.opened(blob, format=FORMAT, plan=self._plan.hash)
+        self._enter()
         try:
-            self._snapshot = await self._session.load_snapshot(state, print_callback=self._print)
+            self._snapshot = self._session.load_snapshot(state, print_callback=self._print)
         except monty.MontyError as error:
             raise UnusableSnapshotError(f"the interpreter refuses it: {error}") from error
         self._sequence = header["sequence"]
@@ -229,33 +278,31 @@ class PlanSession:
         self._print("stdout", header["printed"])
         return Waiting((), frozenset(self._numbers.values()))
 
-    async def _run(self) -> Stop:
+    def _run(self) -> Stop:
         """Answer what the host answers at once, until every task waits or the plan ends."""
         calls: list[HostCall] = []
         while True:
             match self._snapshot:
                 case monty.MontyComplete() as complete:
                     return Finished(_checked_value(complete.output))
-                case monty.AsyncFutureSnapshot():
+                case monty.FutureSnapshot():
                     return Waiting(tuple(calls), frozenset(self._numbers.values()))
-                case monty.AsyncNameLookupSnapshot() as lookup:
-                    self._snapshot = await self._look_up(lookup)
-                case monty.AsyncFunctionSnapshot(is_os_function=True) as request:
-                    self._snapshot = await self._ask_system(request, calls)
-                case monty.AsyncFunctionSnapshot() as request:
-                    self._snapshot = await self._call(request, calls)
+                case monty.NameLookupSnapshot() as lookup:
+                    self._snapshot = self._look_up(lookup)
+                case monty.FunctionSnapshot(is_os_function=True) as request:
+                    self._snapshot = self._ask_system(request, calls)
+                case monty.FunctionSnapshot() as request:
+                    self._snapshot = self._call(request, calls)
 
-    async def _look_up(self, lookup: monty.AsyncNameLookupSnapshot) -> _Snapshot:
+    def _look_up(self, lookup: monty.NameLookupSnapshot) -> monty.SyncSnapshot:
         name = lookup.variable_name
         if lookup.object_id is not None:
-            return await lookup.resume(
-                value=self._namespace(f"{self._paths[lookup.object_id]}.{name}")
-            )
+            return lookup.resume(value=self._namespace(f"{self._paths[lookup.object_id]}.{name}"))
         if name == CALL:
-            return await lookup.resume(value=_call_by_id)
+            return lookup.resume(value=_call_by_id)
         if name in self._plan.namespaces:
-            return await lookup.resume(value=self._namespace(name))
-        return await lookup.resume()
+            return lookup.resume(value=self._namespace(name))
+        return lookup.resume()
 
     def _namespace(self, path: str) -> monty.ClassInstance:
         identity = _namespace_id(path)
@@ -266,18 +313,18 @@ class PlanSession:
             class_type=monty.ClassType(_Namespace, id=_NAMESPACE_CLASS),
         )
 
-    async def _ask_system(
-        self, request: monty.AsyncFunctionSnapshot, calls: list[HostCall]
-    ) -> _Snapshot:
+    def _ask_system(
+        self, request: monty.FunctionSnapshot, calls: list[HostCall]
+    ) -> monty.SyncSnapshot:
         name = str(request.function_name)
         if name == "time.sleep":
             words = "A plan waits with `await asyncio.sleep(seconds)`."
-            return await request.resume({"exc_type": "RuntimeError", "message": words})
+            return request.resume({"exc_type": "RuntimeError", "message": words})
         if name == "asyncio.sleep":
             call = self._next(SLEEP, {"seconds": float(request.args[0])}, request)
             calls.append(call)
             self._numbers[request.call_id] = call.sequence
-            return await request.resume({"future": ...})
+            return request.resume({"future": ...})
         if name in ("time.time", "datetime.now", "date.today"):
             now = self._clock(self._next(CLOCK, {}, request).sequence)
             moment = datetime.fromtimestamp(now, UTC)
@@ -287,20 +334,20 @@ class PlanSession:
                 "datetime.now": moment.astimezone(zone) if zone else moment.replace(tzinfo=None),
                 "date.today": moment.date(),
             }
-            return await request.resume({"return_value": values[name]})
-        return await request.resume_not_handled()
+            return request.resume({"return_value": values[name]})
+        return request.resume_not_handled()
 
-    async def _call(self, request: monty.AsyncFunctionSnapshot, calls: list[HostCall]) -> _Snapshot:
+    def _call(self, request: monty.FunctionSnapshot, calls: list[HostCall]) -> monty.SyncSnapshot:
         try:
             call = self._host_call(request)
         except (TypeError, CapabilityError) as error:
             words = error.message if isinstance(error, CapabilityError) else str(error)
-            return await request.resume({"exc_type": "TypeError", "message": words})
+            return request.resume({"exc_type": "TypeError", "message": words})
         calls.append(call)
         self._numbers[request.call_id] = call.sequence
-        return await request.resume({"future": ...})
+        return request.resume({"future": ...})
 
-    def _host_call(self, request: monty.AsyncFunctionSnapshot) -> HostCall:
+    def _host_call(self, request: monty.FunctionSnapshot) -> HostCall:
         positional = list(request.args)
         if request.object_id is None:
             if not positional or not isinstance(positional[0], str):
@@ -318,7 +365,7 @@ class PlanSession:
         return self._next(canonical_id(target), json_data(arguments), request)
 
     def _next(
-        self, target: str, arguments: dict[str, Any], request: monty.AsyncFunctionSnapshot
+        self, target: str, arguments: dict[str, Any], request: monty.FunctionSnapshot
     ) -> HostCall:
         if self._sequence >= self._limits.calls:
             raise LimitExceededError(

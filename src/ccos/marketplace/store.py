@@ -46,6 +46,12 @@ from ccos.storage import Storage, Transaction
 from ccos.storage.schema import aliases, capabilities, counters
 
 _REVISION: Final = sa.select(counters.c.value).where(counters.c.name == "marketplace")
+_CURRENT: Final = sa.select(capabilities).where(
+    capabilities.c.id == sa.bindparam("id"),
+    capabilities.c.standing != "superseded",
+    capabilities.c.standing != "removed",
+)
+_ALIAS: Final = sa.select(aliases.c.capability_id).where(aliases.c.alias == sa.bindparam("alias"))
 _NEAR_LIMIT: Final = 5
 _CACHE_LIMIT: Final = 10_000
 _ALL_IDS_LIMIT: Final = 20_000
@@ -102,6 +108,15 @@ class Registration:
     breaking_changes: tuple[SchemaChange, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read of an id, and the revision of the marketplace that it was read at."""
+
+    revision: int
+    stored: tuple[str, str, str] | None
+    registered: Registered | None
+
+
 class LocalHandlers(Protocol):
     """Keeps the Python functions of this process that capabilities are made of."""
 
@@ -135,8 +150,7 @@ class Marketplace:
         self.storage = storage
         self.audit = audit
         self._key = key
-        self._revision = -1
-        self._cache: dict[str, Registered | None] = {}
+        self._cache: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
     async def get(self, capability_id: str) -> Registered | None:
@@ -149,13 +163,25 @@ class Marketplace:
     def _get(self, connection: sa.Connection, capability_id: str) -> Registered | None:
         revision = connection.execute(_REVISION).scalar_one()
         with self._lock:
-            if revision != self._revision or len(self._cache) >= _CACHE_LIMIT:
-                self._cache = {}
-                self._revision = revision
-            if capability_id not in self._cache:
+            known = self._cache.get(capability_id)
+            if known is None or known.revision != revision:
                 row = _row_behind(connection, capability_id)
-                self._cache[capability_id] = None if row is None else self._registered(row)
-            return self._cache[capability_id]
+                known = self._remember(capability_id, revision, row, known)
+            return known.registered
+
+    def _remember(
+        self, capability_id: str, revision: int, row: Any, known: _Known | None
+    ) -> _Known:
+        """Read a row once; as long as its text stays the same it is not read again."""
+        stored = None if row is None else (row.manifest, row.standing, row.reason)
+        if known is not None and known.stored == stored:
+            registered = known.registered
+        else:
+            registered = None if row is None else self._registered(row)
+        if len(self._cache) >= _CACHE_LIMIT:
+            self._cache.clear()
+        self._cache[capability_id] = _Known(revision, stored, registered)
+        return self._cache[capability_id]
 
     def is_registered_in(self, transaction: Transaction, capability_id: str) -> bool:
         """Whether an id or alias leads to a capability, as ``transaction`` sees it."""
@@ -309,13 +335,18 @@ class Marketplace:
         self, transaction: Transaction, manifest: Manifest, actor: str, *, previous: str | None
     ) -> None:
         sealed = self._sealed(manifest, actor)
+        digest, text = manifest.definition_hash(), sealed.to_json()
+        stored = _Known(-1, (text, "active", ""), Registered(sealed, digest, Standing.ACTIVE))
+        transaction.after_commit(
+            f"remember {manifest.id}", lambda: self._cache.__setitem__(manifest.id, stored)
+        )
         transaction.execute(
             sa.insert(capabilities),
             {
                 "id": manifest.id,
                 "version": manifest.version,
-                "definition_hash": manifest.definition_hash(),
-                "manifest": sealed.to_json(),
+                "definition_hash": digest,
+                "manifest": text,
                 "standing": Standing.ACTIVE,
                 "reason": "",
                 "registered_at": time.time(),
@@ -471,19 +502,14 @@ class Marketplace:
 
 
 def _current_row(connection: sa.Connection, capability_id: str) -> Any:
-    query = sa.select(capabilities).where(
-        capabilities.c.id == capability_id,
-        capabilities.c.standing.in_([Standing.ACTIVE, Standing.QUARANTINED, Standing.REVOKED]),
-    )
-    return connection.execute(query).first()
+    return connection.execute(_CURRENT, {"id": capability_id}).first()
 
 
 def _row_behind(connection: sa.Connection, capability_id: str) -> Any:
     """The current row of an id, or of the id that an alias points to."""
     row = _current_row(connection, capability_id)
     if row is None:
-        query = sa.select(aliases.c.capability_id).where(aliases.c.alias == capability_id)
-        target = connection.execute(query).scalar()
+        target = connection.execute(_ALIAS, {"alias": capability_id}).scalar()
         row = _current_row(connection, target) if target else None
     return row
 

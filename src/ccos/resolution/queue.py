@@ -69,6 +69,13 @@ _OPEN: Final = (
 )
 
 
+_REQUEST: Final = sa.select(resolutions).where(resolutions.c.capability_id == sa.bindparam("id"))
+_INSERT: Final = sa.insert(resolutions)
+_OPEN_COUNT: Final = (
+    sa.select(sa.func.count()).select_from(resolutions).where(resolutions.c.status.in_(_OPEN))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is missing, and how the search for it stands."""
@@ -133,9 +140,7 @@ class ResolutionQueue:
 
     def _note(self, transaction: Transaction, sighting: Sighting, priority: Priority) -> None:
         now = time.time()
-        row = transaction.execute(
-            sa.select(resolutions).where(resolutions.c.capability_id == sighting.capability_id)
-        ).first()
+        row = transaction.execute(_REQUEST, {"id": sighting.capability_id}).first()
         if row is None:
             self._add(transaction, sighting, priority, now)
             return
@@ -165,15 +170,11 @@ class ResolutionQueue:
     def _add(
         self, transaction: Transaction, sighting: Sighting, priority: Priority, now: float
     ) -> None:
-        waiting = transaction.execute(
-            sa.select(sa.func.count())
-            .select_from(resolutions)
-            .where(resolutions.c.status.in_(_OPEN))
-        ).scalar_one()
+        waiting = transaction.execute(_OPEN_COUNT).scalar_one()
         room = waiting < self._config.max_pending_capabilities
         status = RequestStatus.PENDING if room else RequestStatus.DEFERRED
         transaction.execute(
-            sa.insert(resolutions),
+            _INSERT,
             {
                 "capability_id": sighting.capability_id,
                 "status": status.value,
@@ -330,11 +331,7 @@ class ResolutionQueue:
             return 0
 
         def unit(transaction: Transaction) -> int:
-            used = transaction.execute(
-                sa.select(sa.func.count())
-                .select_from(resolutions)
-                .where(resolutions.c.status.in_(_OPEN))
-            ).scalar_one()
+            used = transaction.execute(_OPEN_COUNT).scalar_one()
             room = max(0, self._config.max_pending_capabilities - used)
             chosen = list(transaction.execute(candidates.limit(room)).scalars())
             for capability_id in chosen:
@@ -411,8 +408,7 @@ def load_request(connection: sa.Connection, capability_id: str) -> Request:
     Raises:
         ResolutionNotFoundError: if nobody asked for it.
     """
-    query = sa.select(resolutions).where(resolutions.c.capability_id == capability_id)
-    row = connection.execute(query).first()
+    row = connection.execute(_REQUEST, {"id": capability_id}).first()
     if row is None:
         raise ResolutionNotFoundError(
             f"Nobody asked for {capability_id}.", details={"capability_id": capability_id}

@@ -21,8 +21,8 @@ from ccos.runtime.records import (
     EntryState,
     Execution,
     ExecutionState,
+    add_waits,
     arguments_hash,
-    replace_waits,
 )
 from ccos.runtime.writer import ExecutionWriter
 from ccos.storage import Storage, Transaction
@@ -182,7 +182,7 @@ async def park(
         return not any(around.marketplace.is_registered_in(transaction, one) for one in targets)
 
     def wait(transaction: Transaction) -> None:
-        replace_waits(transaction, execution.id, targets)
+        add_waits(transaction, execution.id, targets)
         around.audit.record(transaction, created)
         around.missing.record_in(
             transaction,

@@ -12,6 +12,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -116,7 +117,23 @@ _ENTRY_UPDATE: Final = (
         settled_at=sa.bindparam("new_settled_at"),
     )
 )
+_EXECUTION_INSERT: Final = sa.insert(executions)
+_WAITS_INSERT: Final = sa.insert(waits)
+_WAITS_DELETE: Final = sa.delete(waits).where(waits.c.execution_id == sa.bindparam("key_execution"))
 _SUMMARY: Final = [column for column in executions.c if column.name != "snapshot"]
+
+_EXECUTION: Final = sa.select(*_SUMMARY).where(executions.c.id == sa.bindparam("id"))
+_SNAPSHOT: Final = sa.select(executions.c.snapshot).where(executions.c.id == sa.bindparam("id"))
+_JOURNAL: Final = (
+    sa.select(journal)
+    .where(journal.c.execution_id == sa.bindparam("id"))
+    .order_by(journal.c.sequence)
+)
+_WAITS: Final = (
+    sa.select(waits.c.capability_id)
+    .where(waits.c.execution_id == sa.bindparam("id"))
+    .order_by(waits.c.capability_id)
+)
 
 
 def new_execution_id() -> str:
@@ -132,7 +149,7 @@ def arguments_hash(arguments: dict[str, Any]) -> str:
 def insert_execution(transaction: Transaction, execution: Execution, **values: Any) -> None:
     """Store a new execution; ``values`` are columns that differ from it."""
     transaction.execute(
-        sa.insert(executions),
+        _EXECUTION_INSERT,
         {
             "id": execution.id,
             "kind": execution.kind.value,
@@ -166,11 +183,15 @@ def change_execution(
     Raises:
         ExecutionStateError: if it is not, because it was cancelled or taken over.
     """
-    owned = executions.c.worker_id == owner if owner else executions.c.worker_id.is_(None)
     changed = transaction.execute(
-        sa.update(executions)
-        .where(executions.c.id == execution_id, executions.c.state == expected.value, owned)
-        .values(updated_at=time.time(), **values)
+        _execution_update(frozenset(values), owned=owner is not None),
+        {
+            "key_id": execution_id,
+            "key_state": expected.value,
+            **({} if owner is None else {"key_owner": owner}),
+            "new_updated_at": time.time(),
+            **{f"new_{name}": value for name, value in values.items()},
+        },
     )
     if changed.rowcount != 1:
         raise ExecutionStateError(
@@ -178,6 +199,21 @@ def change_execution(
             "worker took it over.",
             details={"execution_id": execution_id, "expected": expected.value},
         )
+
+
+@lru_cache
+def _execution_update(names: frozenset[str], *, owned: bool) -> sa.Update:
+    """The statement that sets these columns; made once, since making one costs more than it."""
+    owner = executions.c.worker_id
+    return (
+        sa.update(executions)
+        .where(
+            executions.c.id == sa.bindparam("key_id"),
+            executions.c.state == sa.bindparam("key_state"),
+            owner == sa.bindparam("key_owner") if owned else owner.is_(None),
+        )
+        .values({name: sa.bindparam(f"new_{name}") for name in {*names, "updated_at"}})
+    )
 
 
 def write_entries(transaction: Transaction, fresh: list[Entry], changed: list[Entry]) -> None:
@@ -199,14 +235,15 @@ def write_entries(transaction: Transaction, fresh: list[Entry], changed: list[En
         )
 
 
-def replace_waits(transaction: Transaction, execution_id: str, missing: list[str]) -> None:
-    """Let the execution wait for exactly these capabilities."""
-    transaction.execute(sa.delete(waits).where(waits.c.execution_id == execution_id))
-    if missing:
-        transaction.execute(
-            sa.insert(waits),
-            [{"execution_id": execution_id, "capability_id": one} for one in missing],
-        )
+def add_waits(transaction: Transaction, execution_id: str, missing: list[str]) -> None:
+    """Let the execution wait for these capabilities."""
+    rows = [{"execution_id": execution_id, "capability_id": one} for one in missing]
+    transaction.execute(_WAITS_INSERT, rows)
+
+
+def end_waits(transaction: Transaction, execution_id: str) -> None:
+    """Let the execution wait for nothing."""
+    transaction.execute(_WAITS_DELETE, {"key_execution": execution_id})
 
 
 def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
@@ -215,7 +252,7 @@ def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
     Raises:
         ExecutionNotFoundError: if there is none.
     """
-    row = connection.execute(sa.select(*_SUMMARY).where(executions.c.id == execution_id)).first()
+    row = connection.execute(_EXECUTION, {"id": execution_id}).first()
     if row is None:
         raise ExecutionNotFoundError(
             f"There is no execution {execution_id!r}.", details={"execution_id": execution_id}
@@ -225,28 +262,17 @@ def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
 
 def load_snapshot(connection: sa.Connection, execution_id: str) -> bytes | None:
     """The sealed snapshot of a parked plan, if it has one."""
-    query = sa.select(executions.c.snapshot).where(executions.c.id == execution_id)
-    return connection.execute(query).scalar()
+    return connection.execute(_SNAPSHOT, {"id": execution_id}).scalar()
 
 
 def load_journal(connection: sa.Connection, execution_id: str) -> list[Entry]:
     """The journal of an execution, by sequence."""
-    query = (
-        sa.select(journal)
-        .where(journal.c.execution_id == execution_id)
-        .order_by(journal.c.sequence)
-    )
-    return [_entry(row) for row in connection.execute(query).all()]
+    return [_entry(row) for row in connection.execute(_JOURNAL, {"id": execution_id}).all()]
 
 
 def load_waits(connection: sa.Connection, execution_id: str) -> list[str]:
     """The capabilities that an execution waits for."""
-    query = (
-        sa.select(waits.c.capability_id)
-        .where(waits.c.execution_id == execution_id)
-        .order_by(waits.c.capability_id)
-    )
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_WAITS, {"id": execution_id}).scalars())
 
 
 def waiting_for(connection: sa.Connection, capability_id: str, limit: int) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ccos.capabilities import canonical_id
@@ -17,7 +20,7 @@ from ccos.errors import (
     PlanError,
 )
 from ccos.events import Event, EventType
-from ccos.runtime.call_run import CallRun
+from ccos.runtime.call_run import CallRun, finish
 from ccos.runtime.calls import Surroundings
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.outcomes import Outcome
@@ -29,13 +32,13 @@ from ccos.runtime.records import (
     ExecutionKind,
     ExecutionState,
     change_execution,
+    end_waits,
     list_executions,
     load_execution,
     load_journal,
     load_snapshot,
     load_waits,
     new_execution_id,
-    replace_waits,
     running,
     waiting_for,
     write_entries,
@@ -71,7 +74,8 @@ class Runtime:
         self._plan_source_bytes = plan_source_bytes
         self._interpreters: PythonWorkers | None = None
         self._interpreters_starting = asyncio.Lock()
-        self._active: set[str] = set()
+        self._active: Counter[str] = Counter()
+        self._beating: asyncio.Task[None] | None = None
 
     @property
     def worker_id(self) -> str:
@@ -80,9 +84,13 @@ class Runtime:
 
     async def __aenter__(self) -> Runtime:
         await self._around.storage.write("enter", self._workers.enter_in)
+        self._beating = asyncio.create_task(self._workers.keep_beating(), name="ccos-heartbeat")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
         if self._interpreters is not None:
             await self._interpreters.__aexit__(None, None, None)
             self._interpreters = None
@@ -165,63 +173,55 @@ class Runtime:
                 details={"state": execution.state.value},
             )
 
-        def claim(transaction: Transaction) -> None:
-            change_execution(
-                transaction,
-                execution_id,
-                expected=ExecutionState.PARKED,
-                owner=None,
-                state=ExecutionState.RUNNING.value,
-                worker_id=around.worker_id,
-            )
-            replace_waits(transaction, execution_id, [])
-            around.audit.record(
-                transaction,
-                Event(
-                    EventType.CHECKPOINT_RESUMED,
-                    execution_id=execution_id,
-                    actor=execution.principal,
-                ),
-            )
+        if execution_id in self._active:
+            raise ExecutionStateError(f"{execution_id} is being resumed already.")
+        with self._attended(execution_id):
+            return await self._continue(execution, use_snapshot=True)
 
-        self._active.add(execution_id)
-        try:
-            await around.storage.write("resume", claim)
-        except BaseException:
-            self._active.discard(execution_id)
-            raise
-        return await self._continue(execution, use_snapshot=True)
+    def _claimed(self, execution: Execution) -> Execution:
+        return replace(execution, state=ExecutionState.RUNNING, worker_id=self._around.worker_id)
 
     async def _continue(self, execution: Execution, *, use_snapshot: bool) -> Outcome:
-        """Carry on an execution that this worker has claimed."""
+        """Carry on an execution that is parked, or that this worker has claimed."""
         around = self._around
-        claimed = replace(execution, state=ExecutionState.RUNNING, worker_id=around.worker_id)
         entries, snapshot = await around.storage.read(
             lambda c: (
                 load_journal(c, execution.id),
                 load_snapshot(c, execution.id) if use_snapshot else None,
             )
         )
-        writer = around.writer(claimed, stored=True, entries=entries)
+        writer = around.writer(execution, stored=True, entries=entries)
         if execution.kind is ExecutionKind.CALL:
             return await self._carry_out(execution.id, CallRun(around, writer).run)
-        plan = read_plan(execution.program, name=execution.name)
+        try:
+            plan = read_plan(execution.program, name=execution.name)
+        except PlanError as error:
+            return await self._carry_out(execution.id, partial(finish, writer, None, error))
         run = PlanRun(around, await self._started_interpreters(), plan, writer)
         return await self._carry_out(execution.id, lambda: run.run(snapshot))
 
     async def _carry_out(
         self, execution_id: str, work: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        self._active.add(execution_id)
+        with self._attended(execution_id):
+            try:
+                return await work()
+            except ExecutionStateError:
+                outcome = await self.outcome(execution_id)
+                if outcome is None:
+                    raise
+                return outcome
+
+    @contextlib.contextmanager
+    def _attended(self, execution_id: str) -> Iterator[None]:
+        """Until its end, this process runs the execution; :meth:`recover` leaves it alone."""
+        self._active[execution_id] += 1
         try:
-            return await work()
-        except ExecutionStateError:
-            outcome = await self.outcome(execution_id)
-            if outcome is None:
-                raise
-            return outcome
+            yield
         finally:
-            self._active.discard(execution_id)
+            self._active[execution_id] -= 1
+            if not self._active[execution_id]:
+                del self._active[execution_id]
 
     async def resume_waiting(self, capability_id: str) -> list[Outcome]:
         """Resume every parked execution that waits for ``capability_id`` and nothing else.
@@ -298,12 +298,9 @@ class Runtime:
                 ),
             )
 
-        self._active.add(execution.id)
-        try:
+        with self._attended(execution.id):
             await around.storage.write("takeover", claim)
-            return await self._continue(execution, use_snapshot=False)
-        finally:
-            self._active.discard(execution.id)
+            return await self._continue(self._claimed(execution), use_snapshot=False)
 
     async def decide(
         self, execution_id: str, sequence: int, answer: Answer | None, *, actor: str
@@ -364,10 +361,11 @@ class Runtime:
             )
             return execution
 
-        execution = await around.storage.write("decide", unit)
-        if execution is None:
-            return None
-        return await self._continue(execution, use_snapshot=False)
+        with self._attended(execution_id):
+            execution = await around.storage.write("decide", unit)
+            if execution is None:
+                return None
+            return await self._continue(self._claimed(execution), use_snapshot=False)
 
     async def cancel(self, execution_id: str, *, actor: str, reason: str = "") -> None:
         """End an execution that has not ended.
@@ -395,7 +393,7 @@ class Runtime:
                 worker_id=None,
                 snapshot=None,
             )
-            replace_waits(transaction, execution_id, [])
+            end_waits(transaction, execution_id)
             self._around.audit.record(
                 transaction,
                 Event(

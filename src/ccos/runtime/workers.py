@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ccos.errors import StorageError
 from ccos.storage import Storage, Transaction
 from ccos.storage.schema import workers
+
+_logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 5.0
 _LOST_AFTER_SECONDS: Final = 30.0
@@ -61,31 +67,46 @@ class Workers:
         )
 
     async def beat(self) -> None:
-        """Tell the others that this process lives."""
-        await self._storage.write(
-            "heartbeat",
-            lambda transaction: transaction.execute(
+        """Tell the others that this process lives, even if they had given it up."""
+
+        def unit(transaction: Transaction) -> None:
+            updated = transaction.execute(
                 sa.update(workers)
                 .where(workers.c.id == self.me.id)
                 .values(heartbeat_at=time.time())
-            ),
-        )
+            )
+            if not updated.rowcount:
+                self.enter_in(transaction)
 
-    async def leave(self, worker_id: str | None = None) -> None:
-        """Take this process, or one that died, off the register."""
+        await self._storage.write("heartbeat", unit)
+
+    async def keep_beating(self) -> None:
+        """Beat until cancelled, whatever else this process is busy with."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await self.beat()
+            except StorageError as error:
+                _logger.warning("No heartbeat was written: %s", error.message)
+
+    async def leave(self) -> None:
+        """Take this process off the register."""
         await self._storage.write(
             "leave",
             lambda transaction: transaction.execute(
-                sa.delete(workers).where(workers.c.id == (worker_id or self.me.id))
+                sa.delete(workers).where(workers.c.id == self.me.id)
             ),
         )
 
-    async def forget_all_but(self, alive: frozenset[str]) -> None:
-        """Take every process that is not ``alive`` off the register."""
-        dead = workers.c.id.not_in(alive)
-        if await self._storage.read(lambda c: c.execute(sa.select(workers).where(dead)).first()):
+    async def forget_dead(self) -> None:
+        """Take every process that died off the register."""
+        dead = [row.id for row in await self._rows() if not self._lives(row)]
+        if dead:
             await self._storage.write(
-                "forget", lambda transaction: transaction.execute(sa.delete(workers).where(dead))
+                "forget",
+                lambda transaction: transaction.execute(
+                    sa.delete(workers).where(workers.c.id.in_(dead))
+                ),
             )
 
     async def alive(self) -> frozenset[str]:
@@ -94,10 +115,13 @@ class Workers:
         A process of this machine is looked at; one of another machine counts as dead when it has
         not been heard of for half a minute.
         """
-        rows = await self._storage.read(
+        rows = await self._rows()
+        return frozenset({self.me.id, *(row.id for row in rows if self._lives(row))})
+
+    async def _rows(self) -> Sequence[Any]:
+        return await self._storage.read(
             lambda connection: connection.execute(sa.select(workers)).all()
         )
-        return frozenset({self.me.id, *(row.id for row in rows if self._lives(row))})
 
     def _lives(self, row: Any) -> bool:
         if row.host == self.me.host:

@@ -17,6 +17,7 @@ from ccos.runtime.records import (
     ExecutionKind,
     ExecutionState,
     change_execution,
+    end_waits,
     insert_execution,
     write_entries,
 )
@@ -31,6 +32,16 @@ class ExecutionWriter:
     Only a call that acts on the world forces a write of its own, before it is sent and when its
     answer is there. All else can be repeated after a crash, so it is stored along with the next
     thing that must be.
+
+    Args:
+        storage: Where it is stored.
+        audit: Where its events are recorded.
+        execution: What is carried out. A parked one is claimed with the first write: should
+            another worker have been quicker, that write is refused, and nothing was done that
+            cannot be done twice.
+        worker_id: The worker that this process is known as.
+        stored: Whether the execution is a row already.
+        entries: Its journal so far.
     """
 
     def __init__(
@@ -46,13 +57,15 @@ class ExecutionWriter:
         self._storage = storage
         self._audit = audit
         self._worker_id = worker_id
-        self._stored = stored
+        self._standing = (execution.state, execution.worker_id) if stored else None
         self.execution = execution
         self.recorded = {entry.sequence: entry for entry in entries}
         self._on_disk = set(self.recorded)
         self._dirty: dict[int, Entry] = {}
         self._events: list[Event] = []
-        if not stored and execution.kind is ExecutionKind.PLAN:
+        if execution.state is ExecutionState.PARKED:
+            self.note(EventType.CHECKPOINT_RESUMED)
+        elif not stored and execution.kind is ExecutionKind.PLAN:
             self.note(EventType.EXECUTION_STARTED, data={"name": execution.name})
 
     def note(
@@ -76,15 +89,18 @@ class ExecutionWriter:
         if answer.error is not None:
             data["error"] = answer.error.as_dict()
         self.note(EventType.CAPABILITY_RESULT, capability_id=entry.target, data=data)
-        return self.keep(
-            replace(
-                entry,
-                state=EntryState.SETTLED,
-                outcome=answer.outcome,
-                delivery=delivery,
-                settled_at=time.time(),
-            )
+        settled = replace(
+            entry,
+            state=EntryState.SETTLED,
+            outcome=answer.outcome,
+            delivery=delivery,
+            settled_at=time.time(),
         )
+        if self.execution.kind is ExecutionKind.CALL and entry.sequence not in self._on_disk:
+            # The execution itself tells all of a single call that was never left half done.
+            self._dirty.pop(entry.sequence, None)
+            return settled
+        return self.keep(settled)
 
     async def write(
         self,
@@ -98,7 +114,8 @@ class ExecutionWriter:
         """Store everything kept so far in one transaction.
 
         Args:
-            name: The name of the write point.
+            name: The name of the write point. The first write of a resumed execution is named
+                ``resume`` as well: ``resume+dispatch``.
             also: Further statements of the same transaction.
             check: Runs first; if it returns False nothing is written.
             state: The execution's state from now on.
@@ -114,23 +131,28 @@ class ExecutionWriter:
         changed = [entry for key, entry in self._dirty.items() if key in self._on_disk]
         events = tuple(self._events)
         owner = self._worker_id if state is ExecutionState.RUNNING else None
+        standing = self._standing
+        if standing is not None and standing[0] is ExecutionState.PARKED:
+            name = f"resume+{name}"
 
         def unit(transaction: Transaction) -> bool:
             if check is not None and not check(transaction):
                 return False
-            if self._stored:
+            if standing is None:
+                row = replace(self.execution, state=state, worker_id=owner)
+                insert_execution(transaction, row, **values)
+            else:
                 change_execution(
                     transaction,
                     self.execution.id,
-                    expected=ExecutionState.RUNNING,
-                    owner=self._worker_id,
+                    expected=standing[0],
+                    owner=standing[1],
                     state=state.value,
                     worker_id=owner,
                     **values,
                 )
-            else:
-                row = replace(self.execution, state=state, worker_id=owner)
-                insert_execution(transaction, row, **values)
+                if standing[0] is ExecutionState.PARKED:
+                    end_waits(transaction, self.execution.id)
             write_entries(transaction, fresh, changed)
             if also is not None:
                 also(transaction)
@@ -139,7 +161,7 @@ class ExecutionWriter:
 
         if not await self._storage.write(name, unit):
             return False
-        self._stored = True
+        self._standing = (state, owner)
         self._on_disk |= set(self._dirty)
         for entry in (*fresh, *changed):
             if self._dirty.get(entry.sequence) is entry:

@@ -14,14 +14,13 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
 
 from ccos.errors import CcosError, StorageError, StorageFullError
 from ccos.storage.revisions import bring_up_to_date
@@ -53,11 +52,12 @@ class WriteObserver(Protocol):
 class Transaction:
     """What a unit of writing may do: run statements, and ask for something after the commit."""
 
-    __slots__ = ("_after", "connection")
+    __slots__ = ("_after", "_gathered", "connection")
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self._after: dict[str, Callable[[], None]] = {}
+        self._gathered: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
 
     def execute(
         self,
@@ -71,6 +71,15 @@ class Transaction:
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self.connection.dialect.name
+
+    def gather(self, write: Callable[[Transaction, list[Any]], None], items: Iterable[Any]) -> None:
+        """Have ``write`` called once, at the end of the unit, with all items gathered for it."""
+        self._gathered.setdefault(write, []).extend(items)
+
+    def finish(self) -> None:
+        """Write what was gathered; called by the storage when the unit's function returned."""
+        for write, items in self._gathered.items():
+            write(self, items)
 
     def after_commit(self, key: str, action: Callable[[], None]) -> None:
         """Run ``action`` once the unit is on disk; a later action of the same key replaces it."""
@@ -100,7 +109,8 @@ class Storage:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._engine: sa.Engine | None = None
-        self._reader: sa.Engine | None = None
+        self._reader: sa.Connection | None = None
+        self._reading = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -119,21 +129,17 @@ class Storage:
             if self.is_sqlite and self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._engine = self._create_engine()
-            self._reader = self._create_engine(single=True) if self.is_sqlite else self._engine
             bring_up_to_date(self._engine)
+            if self.is_sqlite:
+                self._reader = self._engine.connect()
         self._thread = threading.Thread(target=self._write_loop, name="ccos-writer", daemon=True)
         self._thread.start()
 
-    def _create_engine(self, *, single: bool = False) -> sa.Engine:
+    def _create_engine(self) -> sa.Engine:
         if not self.is_sqlite:
             return sa.create_engine(self.url, isolation_level="READ COMMITTED", pool_pre_ping=True)
         arguments: dict[str, Any] = {"timeout": _LOCK_WAIT_SECONDS, "check_same_thread": False}
-        engine = sa.create_engine(
-            self.url,
-            isolation_level="AUTOCOMMIT",
-            connect_args=arguments,
-            **({"poolclass": StaticPool} if single else {}),
-        )
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", connect_args=arguments)
 
         @sa.event.listens_for(engine, "connect")
         def _configure(connection: sqlite3.Connection, _: object) -> None:
@@ -149,9 +155,10 @@ class Storage:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
-        for engine in (self._reader, self._engine):
-            if engine is not None:
-                engine.dispose()
+        if self._reader is not None:
+            self._reader.close()
+        if self._engine is not None:
+            self._engine.dispose()
         self._engine = self._reader = None
 
     async def write(self, name: str, unit: Callable[[Transaction], T]) -> T:
@@ -193,10 +200,14 @@ class Storage:
 
     def read_blocking(self, query: Callable[[sa.Connection], T]) -> T:
         """Equivalent to :meth:`read`, for threads without an event loop."""
-        if self._reader is None:
+        if self._engine is None:
             raise StorageError("The storage is not open.")
-        with translated_errors("read"), self._reader.connect() as connection:
-            return query(connection)
+        with translated_errors("read"):
+            if self._reader is not None:
+                with self._reading:
+                    return query(self._reader)
+            with self._engine.connect() as connection:
+                return query(connection)
 
     def _write_loop(self) -> None:
         assert self._engine is not None
@@ -269,6 +280,7 @@ class Storage:
         try:
             with translated_errors(f"write {job.name}"):
                 job.value = job.unit(transaction)
+                transaction.finish()
         except Exception as error:
             if isinstance(error.__cause__, sa.exc.OperationalError):
                 raise
