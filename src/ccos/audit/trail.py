@@ -130,7 +130,8 @@ class AuditTrail:
 
     def record(self, transaction: Transaction, *events: Event) -> None:
         """Append entries as part of ``transaction``; they stand or fall with it."""
-        transaction.gather(self._write, events)
+        if events:
+            transaction.gather(self._write, events)
 
     def _write(self, transaction: Transaction, events: list[Event]) -> None:
         if self._enabled:
