@@ -156,15 +156,14 @@ class Ccos:
         durable = DurableEngine(_durable_url(settings), executor_id=me.id)
         exits.push_async_callback(durable.aclose)
         self.checkpoint_archive = CheckpointArchive(self.runtime, durable)
-        self.set_missing_capability_resolver(
-            MissingCapabilityResolver(
-                self.marketplace,
-                self.checkpoint_archive,
-                settings.missing,
-                sources=self._sources(egress, mcp),
-            )
+        resolver = MissingCapabilityResolver(
+            self.marketplace,
+            self.checkpoint_archive,
+            settings.missing,
+            sources=self._sources(egress, mcp),
         )
-        self.worker = ResolutionWorker(self.marketplace, self.resolver, self.runtime, workers)
+        self.worker = ResolutionWorker(self.marketplace, resolver, self.runtime, workers)
+        self.set_missing_capability_resolver(resolver)
         if self._work:
             task = asyncio.create_task(self.worker.run(), name="ccos-worker")
             exits.push_async_callback(_cancelled, task)
@@ -234,7 +233,8 @@ class Ccos:
         """Let this resolver deal with missing capabilities, in place of the built-in one."""
         self.checkpoint_archive.durable.register(WORKFLOW, resolver.workflow)
         self._detection.attach(resolver)
-        self.resolver = resolver
+        self.worker.resolver.wake()
+        self.resolver = self.worker.resolver = resolver
 
     async def call(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ from ccos.resolution.risk import History, RiskAssessment, RiskLevel, assess
 from ccos.resolution.sources import Candidate, Source, Wanted
 from ccos.runtime import Runtime, waiting_arguments
 from ccos.storage import Storage, Transaction
+
+_logger = logging.getLogger(__name__)
 
 _SHOWN_ALTERNATIVES = 9
 
@@ -103,18 +106,21 @@ class Attempts:
         methods: list[str] = []
         candidates: list[Candidate] = []
         ranked: list[Ranked] = []
-        reason = ""
+        problems: list[str] = []
         try:
             async with asyncio.timeout(self.config.resolution_timeout_seconds):
                 for source in self._permitted(level):
                     methods.append(source.method)
-                    candidates += await self._search(source, wanted)
+                    found, problem = await self._search(source, wanted)
+                    candidates += found
+                    problems += [f"{source.name}: {problem}"] if problem else []
                     ranked = rank(capability_id, arguments, candidates)
-                    if ranked and ranked[0].acceptable:
+                    if any(one.acceptable for one in ranked):
                         break
         except TimeoutError:
-            reason = f"timed out after {self.config.resolution_timeout_seconds:g} s"
-        chosen = ranked[0] if ranked and ranked[0].acceptable else None
+            seconds = self.config.resolution_timeout_seconds
+            problems.append(f"{methods[-1]} timed out after {seconds:g} s")
+        chosen = next((one for one in ranked if one.acceptable), None)
         await self.audit.append(
             Event(
                 EventType.CAPABILITY_DISCOVERY_COMPLETED,
@@ -128,10 +134,10 @@ class Attempts:
             )
         )
         if chosen is None:
-            why = reason or _why_nothing(ranked)
+            why = "; ".join((_why_nothing(ranked), *problems))
             return {"next": "conclude", "found": None, "methods": methods, "reason": why}
-        found = _as_data(chosen, methods[-1], ranked[1:])
-        return {"next": "conclude", "found": found, "methods": methods}
+        data = _as_data(chosen, methods[-1], [one for one in ranked if one is not chosen])
+        return {"next": "conclude", "found": data, "methods": methods}
 
     def _permitted(self, level: RiskLevel) -> list[Source]:
         """Sources whose flag is on and which may be asked for an id of this risk."""
@@ -144,7 +150,10 @@ class Attempts:
             and RiskLevel(source.highest_risk).rank >= effective.rank
         ]
 
-    async def _search(self, source: Source, wanted: Wanted) -> Sequence[Candidate]:
+    async def _search(
+        self, source: Source, wanted: Wanted
+    ) -> tuple[Sequence[Candidate], str | None]:
+        """What a source proposes, and what was wrong with it."""
         started = time.perf_counter()
         problem = None
         found: Sequence[Candidate] = ()
@@ -154,6 +163,10 @@ class Attempts:
             problem = error.message
         except CcosError as error:
             problem = f"{error.code}: {error.message}"
+        except Exception as error:
+            # A source may be anybody's code; its faults must not stop the others.
+            _logger.exception("The source %s broke off", source.name)
+            problem = f"{type(error).__name__}: {error}"
         await self.audit.append(
             Event(
                 EventType.SOURCE_SEARCHED,
@@ -167,7 +180,7 @@ class Attempts:
                 },
             )
         )
-        return found
+        return found, problem
 
     async def conclude(self, capability_id: str, run: int, step: Step) -> Step:
         """Judge what was found: register it, ask a person, or count a failure."""

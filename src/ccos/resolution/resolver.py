@@ -169,12 +169,16 @@ class MissingCapabilityResolver:
         except ResolutionNotFoundError:
             await self.enqueue_missing_capability(target, context="asked for by name")
             request = await self.queue.get(target)
-        stopped = request.status.finished or request.status is RequestStatus.FAILED
-        if not (stopped and (force or override)) and override is None:
+        failed = request.status is RequestStatus.FAILED
+        forced = force and (failed or request.status.finished)
+        due = failed and (request.next_attempt or 0.0) <= time.time()
+        if not (forced or due or override is not None):
             return
 
         def reopen(transaction: Transaction) -> None:
-            values: dict[str, Any] = {"attempt_count": 0, "requested_at": time.time()}
+            values: dict[str, Any] = {}
+            if forced or override is not None:
+                values = {"attempt_count": 0, "requested_at": time.time()}
             if override is not None:
                 values["override_reason"] = override
                 self._audit.record(

@@ -20,6 +20,9 @@ class ResolutionWorker:
     Between two rounds it waits for something to be noticed in this process, at most one poll
     interval; a round that finds nothing reads a few rows and contacts nobody. However many
     executions are parked, none has a timer or a task of its own.
+
+    Attributes:
+        resolver: Whose queue it works on; may be replaced between two rounds.
     """
 
     def __init__(
@@ -32,11 +35,11 @@ class ResolutionWorker:
         self._storage = marketplace.storage
         self._audit = marketplace.audit
         self._marketplace = marketplace
-        self._resolver = resolver
+        self.resolver = resolver
         self._runtime = runtime
         self._workers = workers
-        self._beaten_at = time.monotonic()
         self._alive: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -51,47 +54,45 @@ class ResolutionWorker:
                     _logger.error("%s: %s %s", error.code, error.message, error.next_step)
                 except Exception:
                     _logger.exception("A round of the worker broke off; the next one goes on")
-                await self._resolver.woken(self._pause())
+                await self.resolver.woken(self._pause())
         finally:
             await self._audit.append(
                 Event(EventType.WORKER_STOPPED, data={"worker": self._workers.me.id})
             )
 
     def _pause(self) -> float:
-        return min(self._resolver.config.poll_interval_seconds, HEARTBEAT_SECONDS)
+        return min(self.resolver.config.poll_interval_seconds, HEARTBEAT_SECONDS)
 
     async def run_once(self) -> int:
         """One round; returns how many requests were worked on."""
-        if time.monotonic() - self._beaten_at >= HEARTBEAT_SECONDS:
-            await self._workers.beat()
-            self._beaten_at = time.monotonic()
         await self._take_over()
-        flags = self._resolver.config.feature_flags
+        flags = self.resolver.config.feature_flags
         if not flags.enabled:
             return 0
-        await self._resolver.expire_approvals()
-        await self._resolver.queue.release_stale()
-        await self._resolver.queue.promote(retry_failed=flags.continuous_resolution)
-        worked = await self._resolver.process_queue()
+        await self.resolver.expire_approvals()
+        await self.resolver.queue.release_stale()
+        await self.resolver.queue.promote(retry_failed=flags.continuous_resolution)
+        worked = await self.resolver.process_queue()
         if flags.auto_resume_enabled:
             await self._resume_ready()
         return worked
 
     async def _take_over(self) -> None:
-        """Carry on the executions and attempts of workers that died."""
+        """Carry on what no living worker carries on: of workers that died, or lost by this one."""
         alive = await self._workers.alive()
-        if alive == self._alive:
+        now = time.monotonic()
+        if alive == self._alive and now - self._looked_at < HEARTBEAT_SECONDS:
             return
-        self._alive = alive
         orphans = [
             request
-            for request in await self._resolver.queue.in_progress()
+            for request in await self.resolver.queue.in_progress()
             if request.worker_id not in alive
         ]
         for request in orphans:
-            await self._resolver.run_claimed(request)
+            await self.resolver.run_claimed(request)
         await self._runtime.recover()
-        await self._workers.forget_all_but(alive)
+        await self._workers.forget_dead()
+        self._alive, self._looked_at = alive, now
 
     async def _resume_ready(self) -> None:
         """Resume what waits for capabilities that came to be registered in another way."""
