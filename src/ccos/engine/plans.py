@@ -11,6 +11,7 @@ import builtins
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ccos.capabilities import canonical_id
@@ -54,6 +55,7 @@ class Plan:
     calls: tuple[StaticCall, ...]
 
 
+@lru_cache(maxsize=128)
 def read_plan(source: str, *, name: str = "plan") -> Plan:
     """Parse a plan and find what it calls, from its syntax tree.
 

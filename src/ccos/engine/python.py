@@ -180,6 +180,10 @@ class PlanSession:
     _numbers: dict[int, int] = field(default_factory=dict)
     """Monty's call id of each unsettled call, and our sequence for it."""
     _paths: dict[uuid.UUID, str] = field(default_factory=dict)
+    _blob: bytes = b""
+    """What the session was restored from, as long as nothing was delivered to it."""
+    _state: bytes = b""
+    """The interpreter's part of it, not loaded yet."""
     _printed: list[str] = field(default_factory=list)
     _printed_characters: int = 0
 
@@ -227,11 +231,14 @@ class PlanSession:
 
         Raises:
             PlanError, LimitExceededError: as :meth:`start`.
+            UnusableSnapshotError: if the interpreter cannot load what was restored.
         """
         stop: Stop = await self._in_turn(self._deliver, settled)
         return stop
 
     def _deliver(self, settled: Mapping[int, Settled]) -> Stop:
+        if self._state:
+            self._load()
         snapshot = self._snapshot
         assert isinstance(snapshot, monty.FutureSnapshot)
         by_sequence = {number: call_id for call_id, number in self._numbers.items()}
@@ -244,6 +251,8 @@ class PlanSession:
 
     def dump(self, seal: SnapshotSeal) -> bytes:
         """The stopped session as a sealed blob, for :meth:`restore`."""
+        if self._state:
+            return self._blob
         assert isinstance(self._snapshot, monty.FutureSnapshot)
         header = {
             "format": FORMAT,
@@ -255,28 +264,30 @@ class PlanSession:
         }
         return seal.sealed(header, self._snapshot.dump())
 
-    async def restore(self, blob: bytes, seal: SnapshotSeal) -> Waiting:
+    def restore(self, blob: bytes, seal: SnapshotSeal) -> Waiting:
         """Become the session that was dumped. Only a fresh session can.
+
+        No worker is needed before something is delivered.
 
         Raises:
             UnusableSnapshotError: if the blob is not ours, of another interpreter, or of another
                 plan.
         """
-        waiting: Waiting = await self._in_turn(self._restore, blob, seal)
-        return waiting
-
-    def _restore(self, blob: bytes, seal: SnapshotSeal) -> Waiting:
-        header, state = seal.opened(blob, format=FORMAT, plan=self._plan.hash)
-        self._enter()
-        try:
-            self._snapshot = self._session.load_snapshot(state, print_callback=self._print)
-        except monty.MontyError as error:
-            raise UnusableSnapshotError(f"the interpreter refuses it: {error}") from error
+        header, self._state = seal.opened(blob, format=FORMAT, plan=self._plan.hash)
+        self._blob = blob
         self._sequence = header["sequence"]
         self._numbers = dict(header["numbers"])
         self._paths = {_namespace_id(path): path for path in header["paths"]}
         self._print("stdout", header["printed"])
         return Waiting((), frozenset(self._numbers.values()))
+
+    def _load(self) -> None:
+        self._enter()
+        try:
+            self._snapshot = self._session.load_snapshot(self._state, print_callback=self._print)
+        except monty.MontyError as error:
+            raise UnusableSnapshotError(f"the interpreter refuses it: {error}") from error
+        self._state = self._blob = b""
 
     def _run(self) -> Stop:
         """Answer what the host answers at once, until every task waits or the plan ends."""

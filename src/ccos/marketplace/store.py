@@ -51,6 +51,17 @@ _CURRENT: Final = sa.select(capabilities).where(
     capabilities.c.standing != "superseded",
     capabilities.c.standing != "removed",
 )
+_IS_REGISTERED: Final = sa.select(capabilities.c.id).where(
+    sa.or_(
+        capabilities.c.id == sa.bindparam("id"),
+        capabilities.c.id
+        == sa.select(aliases.c.capability_id)
+        .where(aliases.c.alias == sa.bindparam("id"))
+        .scalar_subquery(),
+    ),
+    capabilities.c.standing != "superseded",
+    capabilities.c.standing != "removed",
+)
 _ALIAS: Final = sa.select(aliases.c.capability_id).where(aliases.c.alias == sa.bindparam("alias"))
 _NEAR_LIMIT: Final = 5
 _CACHE_LIMIT: Final = 10_000
@@ -185,7 +196,7 @@ class Marketplace:
 
     def is_registered_in(self, transaction: Transaction, capability_id: str) -> bool:
         """Whether an id or alias leads to a capability, as ``transaction`` sees it."""
-        return _row_behind(transaction.connection, capability_id) is not None
+        return transaction.execute(_IS_REGISTERED, {"id": capability_id}).first() is not None
 
     def _registered(self, row: Any) -> Registered:
         try:

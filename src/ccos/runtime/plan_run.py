@@ -74,23 +74,22 @@ class PlanRun:
         try:
             if snapshot is not None:
                 with contextlib.suppress(UnusableSnapshotError):
-                    async with self._session() as session:
-                        stop: Stop = await session.restore(snapshot, self._around.seal)
-                        self._delivery = 1 + max(
-                            (
-                                entry.delivery
-                                for entry in self._writer.recorded.values()
-                                if entry.delivery is not None
-                            ),
-                            default=-1,
-                        )
-                        return await self._drive(session, stop)
+                    return await self._resume(snapshot)
+                await self._stop_calls()
             async with self._session() as session:
                 return await self._drive(session, await session.start())
         except (PlanError, LimitExceededError, ReplayMismatchError) as error:
             return await finish(self._writer, None, error)
         finally:
             await self._stop_calls()
+
+    async def _resume(self, snapshot: bytes) -> Outcome:
+        recorded = self._writer.recorded.values()
+        delivered = (one.delivery for one in recorded if one.delivery is not None)
+        async with self._session() as session:
+            stop = session.restore(snapshot, self._around.seal)
+            self._delivery = 1 + max(delivered, default=-1)
+            return await self._drive(session, stop)
 
     def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
         return self._workers.session(self._plan, seed=self._writer.execution.id, clock=self._clock)
@@ -231,11 +230,19 @@ class PlanRun:
         return now
 
     async def _stop_calls(self) -> None:
-        """Let no call outlive its plan."""
+        """Let no call outlive its plan, and be ready to begin anew."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        self._running.clear()
+        self._delivery = 0
+        for started in (
+            self._running,
+            self._open,
+            self._missing,
+            self._unknown,
+            self._answered,
+        ):
+            started.clear()
 
 
 async def _slept(seconds: float) -> Answer:

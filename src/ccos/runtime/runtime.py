@@ -252,6 +252,10 @@ class Runtime:
                 for execution_id in ready:
                     group.create_task(resume_one(execution_id))
 
+    async def waiting(self, capability_id: str, *, limit: int = 1000) -> list[str]:
+        """Ids of the parked executions that wait for ``capability_id``, oldest first."""
+        return await self._around.storage.read(lambda c: waiting_for(c, capability_id, limit))
+
     async def _is_ready(self, execution_id: str) -> bool:
         missing = await self._around.storage.read(lambda c: load_waits(c, execution_id))
         return all([await self._around.marketplace.get(one) for one in missing])
