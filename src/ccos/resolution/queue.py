@@ -156,6 +156,7 @@ class ResolutionQueue:
                 "requested_at": now,
                 "attempt_count": 0,
                 "next_attempt": now,
+                "override_reason": None,
                 "resolution": None,
                 "finished_at": None,
             }

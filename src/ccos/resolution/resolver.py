@@ -170,17 +170,22 @@ class MissingCapabilityResolver:
             await self.enqueue_missing_capability(target, context="asked for by name")
             request = await self.queue.get(target)
         failed = request.status is RequestStatus.FAILED
-        forced = force and (failed or request.status.finished)
+        # What was found once and cannot be called now was removed or withheld since.
+        anew = request.status is RequestStatus.RESOLVED or override is not None
+        anew = anew or (force and (failed or request.status.finished))
         due = failed and (request.next_attempt or 0.0) <= time.time()
-        if not (forced or due or override is not None):
+        if not (anew or due):
             return
 
         def reopen(transaction: Transaction) -> None:
             values: dict[str, Any] = {}
-            if forced or override is not None:
-                values = {"attempt_count": 0, "requested_at": time.time()}
+            if anew:
+                values = {
+                    "attempt_count": 0,
+                    "requested_at": time.time(),
+                    "override_reason": override,
+                }
             if override is not None:
-                values["override_reason"] = override
                 self._audit.record(
                     transaction,
                     Event(
@@ -265,7 +270,7 @@ class MissingCapabilityResolver:
                     transaction,
                     decided.capability_id,
                     RequestStatus.REJECTED,
-                    last_error=f"{by} rejected it" + (f": {reason}" if reason else ""),
+                    last_error=f"{by} rejected it" + (f": {decided.reason}" * bool(reason)),
                 )
             return decided
 

@@ -40,21 +40,28 @@ class ResolutionWorker:
         self._workers = workers
         self._alive: frozenset[str] = frozenset()
         self._looked_at = float("-inf")
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let :meth:`run` return once the round that is under way is done."""
+        self._stopping = True
+        self.resolver.wake()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until stopped or cancelled."""
         await self._audit.append(
             Event(EventType.WORKER_STARTED, data={"worker": self._workers.me.id})
         )
         try:
-            while True:
+            while not self._stopping:
                 try:
                     await self.run_once()
                 except CcosError as error:
                     _logger.error("%s: %s %s", error.code, error.message, error.next_step)
                 except Exception:
                     _logger.exception("A round of the worker broke off; the next one goes on")
-                await self.resolver.woken(self._pause())
+                if not self._stopping:
+                    await self.resolver.woken(self._pause())
         finally:
             await self._audit.append(
                 Event(EventType.WORKER_STOPPED, data={"worker": self._workers.me.id})
