@@ -1,9 +1,9 @@
 """The database: one writer with group commit, many readers, SQLite or Postgres.
 
-Every write is a named *unit*: a function that gets a :class:`Transaction` and runs on the writer
-thread. Units that wait at the same moment share one commit, each behind its own savepoint, so a
-unit that fails takes nothing of the others with it. A unit's caller goes on only after the commit
-is on disk. Since one thread writes, a process never competes with itself for the write lock.
+Every write is a named *unit*: a function that gets a :class:`Transaction`. Units that wait at the
+same moment share one commit on the writer thread, each behind its own savepoint, so a unit that
+fails takes nothing of the others with it. A lone unit is committed at once. A unit's caller goes
+on only after the commit is on disk. A process never competes with itself for the write lock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,14 +31,16 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 _GROUP_LIMIT: Final = 256
-_LOCK_WAIT_SECONDS: Final = 30
+_LOCK_WAIT_SECONDS: Final = 30.0
+_SLOW_COMMIT_SECONDS: Final = 0.01
+_SLOW_DISK_PAUSE_SECONDS: Final = 1.0
 _RETRIES: Final = 5
 
 
 class WriteObserver(Protocol):
     """Is told when a unit of writing begins to be committed and when it is committed.
 
-    Tests use it to stop the process at a named point; it runs on the writer thread.
+    Tests use it to stop the process at a named point; it runs where the unit runs.
     """
 
     def before_commit(self, name: str) -> None:
@@ -111,6 +114,11 @@ class Storage:
         self._engine: sa.Engine | None = None
         self._reader: sa.Connection | None = None
         self._reading = threading.Lock()
+        self._gathered: list[_Job] = []
+        self._writing = threading.Lock()
+        self._here: sa.Connection | None = None
+        """The connection for commits on the event loop's own thread."""
+        self._not_here_until = 0.0
 
     @property
     def is_sqlite(self) -> bool:
@@ -149,17 +157,27 @@ class Storage:
 
         return engine
 
+    def _connect(self, *, wait_seconds: float = _LOCK_WAIT_SECONDS) -> sa.Connection:
+        """A connection that waits at most so long for another process to finish its write."""
+        assert self._engine is not None
+        connection = self._engine.connect()
+        if self.is_sqlite:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
+        return connection
+
     def close(self) -> None:
         """Finish the writes under way and close every connection. Closing again does nothing."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
-        if self._reader is not None:
-            self._reader.close()
+        for connection in (self._reader, self._here):
+            if connection is not None:
+                connection.close()
+        self._reader = self._here = None
         if self._engine is not None:
             self._engine.dispose()
-        self._engine = self._reader = None
+        self._engine = None
 
     async def write(self, name: str, unit: Callable[[Transaction], T]) -> T:
         """Run ``unit`` in a transaction and return its value once it is on disk.
@@ -169,24 +187,68 @@ class Storage:
 
         Args:
             name: What is written, such as ``park``; observers and errors speak of it.
-            unit: Called on the writer thread.
+            unit: Called on the writer thread, or on this one.
 
         Raises:
             StorageError: if it could not be written; nothing of the unit is stored then.
             CcosError: whatever the unit itself raised; nothing of it is stored.
         """
-        return await asyncio.shield(asyncio.wrap_future(self._submit(name, unit)))
+        job = _Job(name, unit)
+        self._check_open()
+        if self.is_sqlite:
+            self._gather(job)
+        else:
+            self._jobs.put(job)
+        return await asyncio.shield(asyncio.wrap_future(job.future))
+
+    def _gather(self, job: _Job) -> None:
+        """Wait for the end of this turn of the event loop, to see whether others write too."""
+        self._gathered.append(job)
+        if len(self._gathered) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Commit a lone unit here, if that is quick; anything else is the writer's.
+
+        Waking the writer and being woken by it takes longer than the commit itself. But the event
+        loop must not be held up, neither by another process that writes nor by a slow disk.
+        """
+        group, self._gathered = self._gathered, []
+        alone = len(group) == 1 and self._jobs.empty() and time.monotonic() >= self._not_here_until
+        if not (alone and self._commit_here(group[0])):
+            for job in group:
+                self._jobs.put(job)
+
+    def _commit_here(self, job: _Job) -> bool:
+        """Commit on this thread; False if that would mean to wait."""
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            started = time.monotonic()
+            if self._here is None:
+                self._here = self._connect(wait_seconds=0)
+            try:
+                self._here.exec_driver_sql("BEGIN IMMEDIATE")
+            except sa.exc.OperationalError:
+                return False
+            self._here = self._commit_group(self._here, [job], begun=True)
+            if time.monotonic() - started > _SLOW_COMMIT_SECONDS:
+                self._not_here_until = time.monotonic() + _SLOW_DISK_PAUSE_SECONDS
+            return True
+        finally:
+            self._writing.release()
 
     def write_blocking(self, name: str, unit: Callable[[Transaction], T]) -> T:
         """Equivalent to :meth:`write`, for threads without an event loop."""
-        return self._submit(name, unit).result()
-
-    def _submit(self, name: str, unit: Callable[[Transaction], T]) -> Future[T]:
-        if self._thread is None:
-            raise StorageError("The storage is not open.")
+        self._check_open()
         job = _Job(name, unit)
         self._jobs.put(job)
-        return job.future
+        value: T = job.future.result()
+        return value
+
+    def _check_open(self) -> None:
+        if self._thread is None:
+            raise StorageError("The storage is not open.")
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Run ``query`` against what is committed now and return its value.
@@ -224,21 +286,24 @@ class Storage:
                     stop = True
                     break
                 group.append(following)
-            connection = self._commit_group(connection, group)
+            with self._writing:
+                connection = self._commit_group(connection, group)
             if stop:
                 break
         if connection is not None:
             connection.close()
 
     def _commit_group(
-        self, connection: sa.Connection | None, group: list[_Job]
+        self, connection: sa.Connection | None, group: list[_Job], *, begun: bool = False
     ) -> sa.Connection | None:
-        assert self._engine is not None
+        """Commit a group and tell its callers; returns the connection if it is still good."""
         for attempt in range(_RETRIES):
             try:
                 with translated_errors(f"write {group[0].name}"):
-                    if connection is None or connection.closed:
-                        connection = self._engine.connect()
+                    if connection is None:
+                        connection, begun = self._connect(), False
+                    if self.is_sqlite and not begun:
+                        connection.exec_driver_sql("BEGIN IMMEDIATE")
                     done = self._run_group(connection, group)
                 self._announce(done)
                 return connection
@@ -258,8 +323,6 @@ class Storage:
     def _run_group(self, connection: sa.Connection, group: list[_Job]) -> list[_Job]:
         """Run the units that still wait, commit once, and return those that succeeded."""
         waiting = [job for job in group if not job.future.done()]
-        if self.is_sqlite:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
         alone = len(waiting) == 1
         done = [job for job in waiting if self._run_unit(connection, job, alone=alone)]
         if self._observer is not None:
