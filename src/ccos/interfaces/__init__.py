@@ -1,0 +1,1 @@
+"""The surfaces of CCOS. They translate and show; the rules are below them."""

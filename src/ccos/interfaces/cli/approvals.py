@@ -1,0 +1,123 @@
+"""``ccos approvals``: see and decide what waits for a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ccos.interfaces.cli.exits import ExitCode
+from ccos.interfaces.cli.options import COMMON, By, Common, Limit, Reason, Timeout, Wait
+from ccos.interfaces.cli.safe_text import short
+from ccos.interfaces.cli.screen import moment
+from ccos.interfaces.cli.session import opened
+
+app = App(name="approvals", help="See and decide what waits for a person.")
+
+State = Literal["pending", "approved", "rejected", "expired", "superseded", "all"]
+CapabilityId = Annotated[
+    str | None, Parameter(name="--capability-id", help="The capability whose approval waits.")
+]
+Yes = Annotated[
+    bool, Parameter(name=("--yes", "-y"), negative="", help="Do not ask again on a terminal.")
+]
+
+
+@app.command(name="list")
+async def list_approvals(
+    *,
+    status: Annotated[State, Parameter(help="Only those of this status.")] = "pending",
+    limit: Limit = 100,
+    common: Common = COMMON,
+) -> None:
+    """List approvals, newest first; by default those that wait."""
+    from ccos.interfaces.cli.decisions import approval_data
+    from ccos.resolution.approvals import ApprovalState
+
+    async with opened(common, tooling=True) as session:
+        wanted = None if status == "all" else ApprovalState(status)
+        found = await session.ccos.resolver.approvals.recent(status=wanted, limit=limit)
+        session.screen.document({"approvals": [approval_data(one) for one in found]})
+        session.screen.table(
+            ("approval", "capability", "status", "risk", "candidate", "expires"),
+            (
+                (
+                    one.id,
+                    one.capability_id,
+                    one.status,
+                    one.risk["level"],
+                    short(one.candidate["manifest"]["id"], 60) if one.candidate else "-",
+                    moment(one.expires_at),
+                )
+                for one in found
+            ),
+            empty="Nothing waits for an approval." if status == "pending" else "No approvals.",
+        )
+
+
+@app.command
+async def show(
+    approval_id: str | None = None,
+    /,
+    *,
+    capability_id: CapabilityId = None,
+    common: Common = COMMON,
+) -> None:
+    """Show an approval: the risk, and exactly what would be registered and run."""
+    from ccos.interfaces.cli.decisions import approval_data, question, show_approval
+
+    async with opened(common, tooling=True) as session:
+        found = await question(session, approval_id, capability_id)
+        session.screen.document(approval_data(found))
+        show_approval(session, found)
+
+
+@app.command
+async def approve(
+    approval_id: str | None = None,
+    /,
+    *,
+    capability_id: CapabilityId = None,
+    reason: Reason = "",
+    by: By = None,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Say yes, and work here until what waited for it has gone on.
+
+    Exit code 0 if the capability is registered, 5 if another approval is needed, 6 if it is
+    blocked, 1 if it was not found. On a terminal you are asked once more; elsewhere the command
+    is the decision.
+    """
+    from ccos.interfaces.cli import decisions
+
+    async with opened(common, tooling=True, work=wait) as session:
+        return await decisions.approve(
+            session,
+            await decisions.question(session, approval_id, capability_id),
+            by=by,
+            reason=reason,
+            yes=yes,
+            wait=wait,
+            timeout_seconds=timeout,
+        )
+
+
+@app.command
+async def reject(
+    approval_id: str | None = None,
+    /,
+    *,
+    capability_id: CapabilityId = None,
+    reason: Reason = "",
+    by: By = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Say no; nobody looks for the capability again until a person asks."""
+    from ccos.interfaces.cli import decisions
+
+    async with opened(common, tooling=True) as session:
+        found = await decisions.question(session, approval_id, capability_id)
+        return await decisions.reject(session, found, by=by, reason=reason)

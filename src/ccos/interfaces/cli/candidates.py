@@ -1,0 +1,49 @@
+"""A manifest as a person must see it before deciding: all that would run, nothing left out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from ccos.capabilities import HttpServer, Manifest, McpProvider, StdioServer, auth_references
+
+
+def manifest_fields(manifest: Manifest) -> list[tuple[str, object]]:
+    """The parts of a manifest by name, for :meth:`Screen.fields`."""
+    secrets = [name for one in auth_references(manifest.provider) for name in one.environment]
+    return [
+        ("capability", f"{manifest.id} {manifest.version}"),
+        ("name", manifest.name),
+        ("description", manifest.description or "-"),
+        ("provider", manifest.provider.type),
+        ("would run", would_run(manifest.provider)),
+        ("secrets it gets", ", ".join(secrets) or "-"),
+        ("acts", manifest.effect_type),
+        ("effects", ", ".join(manifest.effects) or "-"),
+        ("permissions", ", ".join(manifest.permissions) or "-"),
+        ("trust tier", manifest.trust_tier),
+        ("input", _schema(manifest.input_schema)),
+        ("output", "-" if manifest.output_schema is None else _schema(manifest.output_schema)),
+    ]
+
+
+def would_run(provider: Any) -> str:
+    """The program that a call starts, or the request that it sends."""
+    match provider:
+        case McpProvider(server=StdioServer() as server, tool=tool):
+            words = [server.executable or server.package, *server.arguments]
+            origin = f"{server.registry} package {server.package} {server.version}".rstrip()
+            command = f"program {shlex.join(words)}, from {origin}; tool {tool}"
+            passed = ", ".join(server.environment)
+            return f"{command}; it gets the variables {passed}" if passed else command
+        case McpProvider(server=HttpServer(url=url), tool=tool):
+            return f"MCP server {url}; tool {tool}"
+        case _ if hasattr(provider, "base_url"):
+            return f"{provider.method} {provider.base_url.rstrip('/')}{provider.path}"
+        case _:
+            return f"function {provider.handler} of the program that registers it"
+
+
+def _schema(schema: dict[str, Any] | bool) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False)
