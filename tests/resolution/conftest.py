@@ -1,4 +1,4 @@
-"""What the tests of resolution share."""
+"""What these tests share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import pytest
 
 
 @pytest.fixture
-def store() -> dict[str, str]:
-    """The variables that choose the database."""
-    return {}
+def store(database_url: str) -> dict[str, str]:
+    """The variables that choose the database; the test runs once on each kind."""
+    return {"CCOS_DATABASE_URL": database_url}
