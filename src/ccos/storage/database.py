@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from ccos.errors import CcosError, StorageError, StorageFullError
+from ccos.errors import StorageError, StorageFullError
 from ccos.storage.revisions import bring_up_to_date
 
 T = TypeVar("T")
@@ -90,6 +90,10 @@ class Transaction:
         self._after[key] = action
 
 
+class _SharedTransactionLostError(Exception):
+    """A unit broke the transaction that it shared with others, so each has to run alone."""
+
+
 @dataclass(slots=True)
 class _Job:
     name: str
@@ -111,6 +115,7 @@ class Storage:
         self._observer = observer
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._submitting = threading.Lock()
         self._engine: sa.Engine | None = None
         self._reader: sa.Connection | None = None
         self._reading = threading.Lock()
@@ -133,13 +138,17 @@ class Storage:
         await asyncio.to_thread(self.close)
 
     def _open(self) -> None:
-        with translated_errors(f"open {self.url.render_as_string(hide_password=True)}"):
-            if self.is_sqlite and self.url.database:
-                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._engine = self._create_engine()
-            bring_up_to_date(self._engine)
-            if self.is_sqlite:
-                self._reader = self._engine.connect()
+        try:
+            with translated_errors(f"open {self.url.render_as_string(hide_password=True)}"):
+                if self.is_sqlite and self.url.database:
+                    Path(self.url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._engine = self._create_engine()
+                bring_up_to_date(self._engine)
+                if self.is_sqlite:
+                    self._reader = self._engine.connect()
+        except BaseException:
+            self.close()
+            raise
         self._thread = threading.Thread(target=self._write_loop, name="ccos-writer", daemon=True)
         self._thread.start()
 
@@ -167,17 +176,20 @@ class Storage:
 
     def close(self) -> None:
         """Finish the writes under way and close every connection. Closing again does nothing."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
-        for connection in (self._reader, self._here):
-            if connection is not None:
-                connection.close()
-        self._reader = self._here = None
-        if self._engine is not None:
-            self._engine.dispose()
-        self._engine = None
+        with self._submitting:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                self._jobs.put(None)
+        if thread is not None:
+            thread.join()
+        with self._writing, self._reading:
+            for connection in (self._reader, self._here):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._here = None
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
 
     async def write(self, name: str, unit: Callable[[Transaction], T]) -> T:
         """Run ``unit`` in a transaction and return its value once it is on disk.
@@ -194,11 +206,10 @@ class Storage:
             CcosError: whatever the unit itself raised; nothing of it is stored.
         """
         job = _Job(name, unit)
-        self._check_open()
-        if self.is_sqlite:
+        if self.is_sqlite and self._thread is not None:
             self._gather(job)
         else:
-            self._jobs.put(job)
+            self._submit(job)
         return await asyncio.shield(asyncio.wrap_future(job.future))
 
     def _gather(self, job: _Job) -> None:
@@ -217,7 +228,7 @@ class Storage:
         alone = len(group) == 1 and self._jobs.empty() and time.monotonic() >= self._not_here_until
         if not (alone and self._commit_here(group[0])):
             for job in group:
-                self._jobs.put(job)
+                self._submit(job)
 
     def _commit_here(self, job: _Job) -> bool:
         """Commit on this thread; False if that would mean to wait."""
@@ -225,9 +236,11 @@ class Storage:
             return False
         try:
             started = time.monotonic()
-            if self._here is None:
-                self._here = self._connect(wait_seconds=0)
+            if self._engine is None:
+                return False
             try:
+                if self._here is None:
+                    self._here = self._connect(wait_seconds=0)
                 self._here.exec_driver_sql("BEGIN IMMEDIATE")
             except sa.exc.OperationalError:
                 return False
@@ -240,15 +253,18 @@ class Storage:
 
     def write_blocking(self, name: str, unit: Callable[[Transaction], T]) -> T:
         """Equivalent to :meth:`write`, for threads without an event loop."""
-        self._check_open()
         job = _Job(name, unit)
-        self._jobs.put(job)
+        self._submit(job)
         value: T = job.future.result()
         return value
 
-    def _check_open(self) -> None:
-        if self._thread is None:
-            raise StorageError("The storage is not open.")
+    def _submit(self, job: _Job) -> None:
+        """Hand a unit to the writer; nothing follows the end that :meth:`close` marks."""
+        with self._submitting:
+            if self._thread is None:
+                job.future.set_exception(StorageError("The storage is not open."))
+            else:
+                self._jobs.put(job)
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Run ``query`` against what is committed now and return its value.
@@ -307,12 +323,16 @@ class Storage:
                     done = self._run_group(connection, group)
                 self._announce(done)
                 return connection
-            except CcosError as error:
-                if connection is not None:
-                    with contextlib.suppress(Exception):
-                        connection.invalidate()
-                        connection.close()
-                    connection = None
+            except _SharedTransactionLostError:
+                _discard(connection)
+                connection = None
+                for job in group:
+                    if not job.future.done():
+                        connection = self._commit_group(connection, [job])
+                return connection
+            except Exception as error:
+                _discard(connection)
+                connection = None
                 if attempt + 1 == _RETRIES or not _is_transient(error.__cause__):
                     for job in group:
                         if not job.future.done():
@@ -346,7 +366,9 @@ class Storage:
                 transaction.finish()
         except Exception as error:
             if isinstance(error.__cause__, sa.exc.OperationalError):
-                raise
+                if alone:
+                    raise
+                raise _SharedTransactionLostError from error
             if not alone:
                 connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
                 connection.exec_driver_sql("RELEASE SAVEPOINT unit")
@@ -374,6 +396,14 @@ class Storage:
         # Last, so that the callers do not run, and take the interpreter, while this thread works.
         for job in done:
             job.future.set_result(job.value)
+
+
+def _discard(connection: sa.Connection | None) -> None:
+    """Drop a connection of which nobody knows what state it is in."""
+    if connection is not None:
+        with contextlib.suppress(Exception):
+            connection.invalidate()
+            connection.close()
 
 
 def _is_transient(cause: BaseException | None) -> bool:
