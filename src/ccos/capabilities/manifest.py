@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from ccos.canonical import canonical_json, content_hash
+from ccos.canonical import content_hash
 from ccos.capabilities.identifiers import canonical_id
 from ccos.capabilities.providers import Provider
 from ccos.capabilities.schemas import JsonSchema, SchemaValidator, check_schema_size
@@ -181,6 +182,11 @@ class Manifest(_Model):
             raise ValueError(error.message) from error
         return self
 
+    @model_validator(mode="after")
+    def _definition_can_be_pinned(self) -> Manifest:
+        self.definition_hash()
+        return self
+
     def definition(self) -> dict[str, Any]:
         """The part that callers and approvers rely on, as JSON data."""
         return self.model_dump(mode="json", include=set(_DEFINITION_FIELDS))
@@ -190,8 +196,11 @@ class Manifest(_Model):
         return content_hash(self.definition())
 
     def to_json(self) -> str:
-        """The whole manifest as canonical JSON text."""
-        return canonical_json(self.model_dump(mode="json")).decode()
+        """The whole manifest as JSON text, from which it can be read again.
+
+        Not canonical JSON, which has no form of its own for integers beyond 2**53.
+        """
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
 
 
 _DEFINITION_FIELDS = (
