@@ -31,7 +31,6 @@ class EventType(StrEnum):
     OUTCOME_DECIDED = "outcome_decided"
 
     MISSING_CAPABILITY_RUNTIME = "missing_capability_runtime"
-    CAPABILITY_DEPENDENCY_DETECTED = "capability_dependency_detected"
     CHECKPOINT_CREATED = "checkpoint_created"
     AUTO_RESUME_READY = "auto_resume_ready"
     CHECKPOINT_RESUMED = "checkpoint_resumed"
@@ -129,7 +128,10 @@ class Subscription:
         if len(self._waiting) == self._waiting.maxlen:
             self.lost += 1
         self._waiting.append(event)
-        self._loop.call_soon_threadsafe(self._arrival.set)
+        try:
+            self._loop.call_soon_threadsafe(self._arrival.set)
+        except RuntimeError:  # the reader's event loop is gone, and the reader with it
+            self._closed = True
 
     def close(self) -> None:
         """End the iteration once the events at hand are read."""
