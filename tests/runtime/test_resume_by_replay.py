@@ -148,7 +148,7 @@ async def test_a_sleep_that_is_over_is_not_slept_again(tmp_path: Path) -> None:
     "changed",
     [
         {"target": "effect.other"},
-        {"arguments_hash": "sha256:0"},
+        {"arguments": '{"n": 9}'},
         {"delivery": 7},
     ],
     ids=lambda changed: next(iter(changed)),

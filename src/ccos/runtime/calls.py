@@ -22,7 +22,6 @@ from ccos.runtime.records import (
     Execution,
     ExecutionState,
     add_waits,
-    arguments_hash,
 )
 from ccos.runtime.writer import ExecutionWriter
 from ccos.storage import Storage, Transaction
@@ -121,7 +120,6 @@ def new_entry(execution: Execution, sequence: int, target: str, arguments: dict[
         sequence=sequence,
         target=target,
         arguments=arguments,
-        arguments_hash=arguments_hash(arguments),
         state=EntryState.MISSING,
         repeatable=False,
         created_at=time.time(),

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ccos.engine import (
     Finished,
@@ -41,7 +41,7 @@ from ccos.runtime.calls import (
 )
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.outcomes import Outcome, Parked
-from ccos.runtime.records import Entry, EntryState, arguments_hash
+from ccos.runtime.records import Entry, EntryState
 from ccos.runtime.stored import NEVER_ANSWERED
 from ccos.runtime.writer import ExecutionWriter
 
@@ -132,11 +132,11 @@ class PlanRun:
         recorded = self._writer.recorded.get(call.sequence)
         if recorded is None:
             return new_entry(self._writer.execution, call.sequence, call.target, call.arguments)
-        self._check_replay(recorded, call.target, arguments_hash(call.arguments))
+        self._check_replay(recorded, call.target, call.arguments)
         return recorded
 
-    def _check_replay(self, recorded: Entry, target: str, digest: str) -> None:
-        if recorded.target != target or recorded.arguments_hash != digest:
+    def _check_replay(self, recorded: Entry, target: str, arguments: dict[str, Any]) -> None:
+        if recorded.target != target or recorded.arguments != arguments:
             raise ReplayMismatchError(
                 f"Call {recorded.sequence} of {self._plan.name} was {recorded.target} when it "
                 f"was journaled and is {target} now, or its arguments differ.",
@@ -213,7 +213,7 @@ class PlanRun:
     def _clock(self, sequence: int) -> float:
         recorded = self._writer.recorded.get(sequence)
         if recorded is not None:
-            self._check_replay(recorded, CLOCK, arguments_hash({}))
+            self._check_replay(recorded, CLOCK, {})
             assert recorded.outcome is not None
             return float(recorded.outcome["value"])
         now = time.time()

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ccos.canonical import content_hash
 from ccos.errors import ExecutionNotFoundError, ExecutionStateError
 from ccos.storage import Transaction
 from ccos.storage.schema import executions, journal, waits
@@ -91,7 +90,6 @@ class Entry:
     sequence: int
     target: str
     arguments: dict[str, Any]
-    arguments_hash: str
     state: EntryState
     repeatable: bool
     outcome: dict[str, Any] | None = None
@@ -139,11 +137,6 @@ _WAITS: Final = (
 def new_execution_id() -> str:
     """An id that sorts by time and cannot be guessed."""
     return f"ex-{int(time.time() * 1000):011x}{secrets.token_hex(_ID_BYTES)}"
-
-
-def arguments_hash(arguments: dict[str, Any]) -> str:
-    """What identifies the arguments of a call when a plan is replayed."""
-    return content_hash(arguments)
 
 
 def insert_execution(transaction: Transaction, execution: Execution, **values: Any) -> None:
@@ -352,7 +345,6 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
         "sequence": entry.sequence,
         "target": entry.target,
         "arguments": json.dumps(entry.arguments),
-        "arguments_hash": entry.arguments_hash,
         "state": entry.state.value,
         "repeatable": entry.repeatable,
         "outcome": None if entry.outcome is None else json.dumps(entry.outcome),
@@ -368,7 +360,6 @@ def _entry(row: Any) -> Entry:
         sequence=row.sequence,
         target=row.target,
         arguments=json.loads(row.arguments),
-        arguments_hash=row.arguments_hash,
         state=EntryState(row.state),
         repeatable=bool(row.repeatable),
         outcome=None if row.outcome is None else json.loads(row.outcome),

@@ -73,7 +73,6 @@ journal = sa.Table(
     sa.Column("sequence", sa.Integer, primary_key=True),
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("arguments", sa.Text, nullable=False),
-    sa.Column("arguments_hash", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("repeatable", sa.Boolean, nullable=False),
     sa.Column("outcome", sa.Text),

@@ -65,7 +65,6 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer, primary_key=True),
         sa.Column("target", sa.Text, nullable=False),
         sa.Column("arguments", sa.Text, nullable=False),
-        sa.Column("arguments_hash", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("repeatable", sa.Boolean, nullable=False),
         sa.Column("outcome", sa.Text),
