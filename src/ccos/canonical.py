@@ -10,6 +10,7 @@ import rfc8785
 
 _EXACT_IN_A_DOUBLE: Final = 2**53 - 1
 _BIG_INTEGER: Final = "$integer"
+_WRITER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -24,7 +25,7 @@ def canonical_json(value: Any) -> bytes:
             already uses the ``$integer`` key.
     """
     if _is_simple(value):
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return _WRITER.encode(value).encode()
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:

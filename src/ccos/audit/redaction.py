@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
 _TEXT_LIMIT: Final = 400
 _ITEM_LIMIT: Final = 50
+_SHORTEST_SECRET: Final = 6
+"""No text of fewer characters has one of the shapes below; ``://a:b@`` comes nearest."""
 _DEPTH_LIMIT: Final = 8
 
 _SECRET_WORDS: Final = frozenset(
@@ -53,6 +56,7 @@ _SECRET_TEXT: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def names_a_secret(name: str) -> bool:
     """Whether a key of this name is expected to hold a secret.
 
@@ -99,6 +103,8 @@ def redacted(value: Any, *, depth: int = _DEPTH_LIMIT) -> Any:
 
 
 def _redacted_text(text: str) -> str:
+    if len(text) < _SHORTEST_SECRET and text.isascii():
+        return text
     clean = _SECRET_TEXT.sub(REDACTED, text[: 16 * _TEXT_LIMIT])
     clean = clean.encode("utf-8", "replace").decode()
     if len(clean) > _TEXT_LIMIT or len(text) > 16 * _TEXT_LIMIT:

@@ -36,7 +36,7 @@ _INSERT: Final = sa.insert(audit_entries).inline()
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One entry as stored."""
+    """One entry as stored; ``data_text`` is its data as the canonical JSON that was hashed."""
 
     seq: int
     timestamp: str
@@ -44,9 +44,15 @@ class AuditEntry:
     capability_id: str
     execution_id: str
     actor: str
-    data: dict[str, Any]
+    data_text: str
     prev_hash: str
     hash: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the event carried, without its secrets."""
+        data: dict[str, Any] = json.loads(self.data_text)
+        return data
 
     def expected_hash(self) -> str:
         """The hash that the other fields call for."""
@@ -57,7 +63,7 @@ class AuditEntry:
             "capability_id": self.capability_id,
             "execution_id": self.execution_id,
             "actor": self.actor,
-            "data": canonical_json(self.data).decode(),
+            "data": self.data_text,
             "prev_hash": self.prev_hash,
         }
         return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
@@ -244,7 +250,6 @@ def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
 
 
 def _from_row(row: Any) -> AuditEntry:
-    data = json.loads(row.data)
     return AuditEntry(
         row.seq,
         row.timestamp,
@@ -252,7 +257,7 @@ def _from_row(row: Any) -> AuditEntry:
         row.capability_id,
         row.execution_id,
         row.actor,
-        data,
+        row.data,
         row.prev_hash,
         row.hash,
     )
