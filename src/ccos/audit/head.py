@@ -50,6 +50,13 @@ class HeadFile:
             raise AuditError(f"The audit head {self._path} is damaged: {error}") from error
         return Head(seq, digest, signed)
 
+    def stored_seq(self) -> int:
+        """The number in the file, whoever signed it; -1 if there is none to be read."""
+        try:
+            return _stored_seq(self._path.read_bytes())
+        except FileNotFoundError:
+            return -1
+
     def advance(self, head: Head) -> None:
         """Sign and store ``head``, unless a later one is stored already.
 

@@ -7,9 +7,8 @@ beside the database, so that cutting off the tail or replacing the whole table s
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,7 +17,8 @@ import sqlalchemy as sa
 
 from ccos.audit.head import Head, HeadFile
 from ccos.audit.redaction import redacted
-from ccos.canonical import canonical_json
+from ccos.canonical import canonical_json, content_hash
+from ccos.errors import AuditError
 from ccos.events import Event, EventBus
 from ccos.storage import Storage, Transaction
 from ccos.storage.schema import audit_entries
@@ -26,6 +26,7 @@ from ccos.storage.schema import audit_entries
 GENESIS: Final = "sha256:" + "0" * 64
 _POSTGRES_LOCK: Final = 0x43434F5341554449
 _PAGE: Final = 1000
+_BEFORE_ALL: Final = -(2**63)
 _LAST: Final = (
     sa.select(audit_entries.c.seq, audit_entries.c.hash)
     .order_by(audit_entries.c.seq.desc())
@@ -36,7 +37,7 @@ _INSERT: Final = sa.insert(audit_entries).inline()
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One entry as stored; ``data_text`` is its data as the canonical JSON that was hashed."""
+    """One entry as stored."""
 
     seq: int
     timestamp: str
@@ -44,29 +45,9 @@ class AuditEntry:
     capability_id: str
     execution_id: str
     actor: str
-    data_text: str
+    data: dict[str, Any]
     prev_hash: str
     hash: str
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What the event carried, without its secrets."""
-        data: dict[str, Any] = json.loads(self.data_text)
-        return data
-
-    def expected_hash(self) -> str:
-        """The hash that the other fields call for."""
-        content = {
-            "seq": self.seq,
-            "timestamp": self.timestamp,
-            "event_type": self.event_type,
-            "capability_id": self.capability_id,
-            "execution_id": self.execution_id,
-            "actor": self.actor,
-            "data": self.data_text,
-            "prev_hash": self.prev_hash,
-        }
-        return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +91,13 @@ class AuditTrail:
         A trail that lost its head, or entries that were signed, is written on but not signed
         again: :meth:`verify` goes on naming the fault until a person deals with it.
         """
-        head = self._head_file.read()
+        head, damage = self._stored_head()
         last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
-        if head is None and last is None:
+        if head is None and last is None and not damage:
             head = Head(0, GENESIS)
             self._head_file.advance(head)
-        if head is not None:
-            self._anchored = head.signed and await self._storage.read(
-                lambda connection: _holds(connection, head)
-            )
-            self._newest_seen = head.seq
+        self._anchored = await self._storage.read(lambda connection: _holds(connection, head))
+        self._newest_seen = head.seq if head is not None else 0
 
     async def adopt(self) -> Verification:
         """Sign the newest entry as this installation's head, if all entries before it hold.
@@ -156,8 +134,7 @@ class AuditTrail:
             transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
         last = transaction.execute(_LAST).first()
         seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
-        if seq < self._newest_seen:
-            self._anchored = False
+        self._anchored = self._anchored and self._still_holds(transaction.connection, seq)
         rows = []
         for event in events:
             seq += 1
@@ -166,6 +143,21 @@ class AuditTrail:
             rows.append(entry)
         transaction.execute(_INSERT, rows)
         return Head(seq, previous)
+
+    def _still_holds(self, connection: sa.Connection, last: int) -> bool:
+        """Whether the signed head is among the entries up to ``last``, as far as is known here."""
+        signed = self._head_file.stored_seq()
+        if signed == self._newest_seen:
+            return signed <= last
+        self._newest_seen = signed  # another process signed since
+        return _holds(connection, self._stored_head()[0])
+
+    def _stored_head(self) -> tuple[Head | None, str]:
+        """The head, and what is wrong with its file if it cannot be read."""
+        try:
+            return self._head_file.read(), ""
+        except AuditError as error:
+            return None, error.message
 
     def _advance(self, head: Head) -> None:
         self._newest_seen = max(self._newest_seen, head.seq)
@@ -184,7 +176,7 @@ class AuditTrail:
         return await self._storage.read(self._verify)
 
     def _verify(self, connection: sa.Connection) -> Verification:
-        head = self._head_file.read()
+        head, damage = self._stored_head()
         previous, expected, seen_head = GENESIS, 1, head.seq == 0 if head else False
 
         def bad(seq: int, problem: str) -> Verification:
@@ -194,21 +186,22 @@ class AuditTrail:
             if row.seq != expected:
                 return bad(expected, f"Entry {expected} is missing; entry {row.seq} follows.")
             try:
-                entry = _from_row(row)
-                actual = entry.expected_hash()
+                actual = _hash_of(row._mapping)
             except ValueError:
                 return bad(row.seq, f"Entry {row.seq} is not readable.")
-            if entry.prev_hash != previous:
+            if row.prev_hash != previous:
                 return bad(row.seq, f"Entry {row.seq} does not continue the one before it.")
-            if entry.hash != actual:
+            if row.hash != actual:
                 return bad(row.seq, f"Entry {row.seq} was changed after it was written.")
-            if head is not None and entry.seq == head.seq:
-                if entry.hash != head.hash:
+            if head is not None and row.seq == head.seq:
+                if row.hash != head.hash:
                     return bad(row.seq, f"Entry {row.seq} is not the one that was signed.")
                 seen_head = True
-            previous = entry.hash
+            previous = row.hash
             expected += 1
         count = expected - 1
+        if damage:
+            return bad(max(count, 1), damage)
         if head is None and count:
             return bad(count, "The signed head is missing, so a cut tail could not be noticed.")
         if head is not None and not head.signed:
@@ -227,7 +220,10 @@ class _Publication:
         self.bus.publish(self.event)
 
 
-def _holds(connection: sa.Connection, head: Head) -> bool:
+def _holds(connection: sa.Connection, head: Head | None) -> bool:
+    """Whether a head is signed, and signs an entry that is there."""
+    if head is None or not head.signed:
+        return False
     if head.seq == 0:
         return True
     query = sa.select(audit_entries.c.hash).where(audit_entries.c.seq == head.seq)
@@ -245,11 +241,20 @@ def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
         "data": canonical_json(redacted(dict(event.data))).decode(),
         "prev_hash": previous,
     }
-    digest = "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
-    return {**content, "hash": digest}
+    return {**content, "hash": _hash_of(content)}
+
+
+def _hash_of(entry: Mapping[str, Any]) -> str:
+    """The hash of an entry: SHA-256 over the canonical JSON of all its other fields."""
+    content = {name: value for name, value in entry.items() if name != "hash"}
+    return content_hash(content)
 
 
 def _from_row(row: Any) -> AuditEntry:
+    try:
+        data = json.loads(row.data)
+    except (ValueError, RecursionError) as error:
+        raise AuditError(f"Entry {row.seq} of the audit trail is not readable.") from error
     return AuditEntry(
         row.seq,
         row.timestamp,
@@ -257,14 +262,14 @@ def _from_row(row: Any) -> AuditEntry:
         row.capability_id,
         row.execution_id,
         row.actor,
-        row.data,
+        data,
         row.prev_hash,
         row.hash,
     )
 
 
 def _all_rows(connection: sa.Connection) -> Iterator[Any]:
-    last = -1
+    last = _BEFORE_ALL
     while True:
         query = (
             sa.select(audit_entries)
