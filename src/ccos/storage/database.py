@@ -32,9 +32,10 @@ _logger = logging.getLogger(__name__)
 
 _GROUP_LIMIT: Final = 256
 _LOCK_WAIT_SECONDS: Final = 30.0
-_SLOW_COMMIT_SECONDS: Final = 0.01
-_SLOW_DISK_PAUSE_SECONDS: Final = 1.0
+_SLOW_COMMIT_SECONDS: Final = 0.02
+_SLOW_DISK_PAUSE_SECONDS: Final = 0.25
 _RETRIES: Final = 5
+_PAGES_BEFORE_CHECKPOINT: Final = 4000
 
 
 class WriteObserver(Protocol):
@@ -163,6 +164,7 @@ class Storage:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_BEFORE_CHECKPOINT}")
 
         return engine
 
