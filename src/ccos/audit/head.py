@@ -39,11 +39,11 @@ class HeadFile:
             AuditError: if the file cannot be read as a head.
         """
         try:
-            text = self._path.read_text("utf-8")
+            record = self._path.read_bytes()
         except FileNotFoundError:
             return None
         try:
-            data = json.loads(text)
+            data = json.loads(record)
             seq, digest, signature = int(data["seq"]), str(data["hash"]), data["signature"]
             signed = self._key.verifies(bytes.fromhex(signature), _message(seq, digest))
         except (ValueError, KeyError, TypeError) as error:
