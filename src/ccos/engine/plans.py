@@ -88,8 +88,9 @@ def read_plan(source: str, *, name: str = "plan") -> Plan:
 
 def _calls(tree: ast.AST) -> Iterator[tuple[str | None, StaticCall]]:
     """Each call of a capability, with the namespace it goes through if it has one."""
-    bound = _bound_names(tree)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    bound = _bound_names(nodes)
+    for node in nodes:
         if not isinstance(node, ast.Call):
             continue
         path = _dotted(node.func)
@@ -99,10 +100,10 @@ def _calls(tree: ast.AST) -> Iterator[tuple[str | None, StaticCall]]:
             yield path[0], StaticCall(".".join(path), node.lineno, node.col_offset + 1)
 
 
-def _bound_names(tree: ast.AST) -> set[str]:
+def _bound_names(nodes: list[ast.AST]) -> set[str]:
     """Names that the plan itself defines anywhere, so that they are not capabilities."""
     bound: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Store()):
                 bound.add(name)

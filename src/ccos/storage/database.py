@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -27,6 +26,7 @@ from ccos.errors import StorageError, StorageFullError
 from ccos.storage.revisions import bring_up_to_date
 
 T = TypeVar("T")
+_AnyFuture = asyncio.Future[Any] | Future[Any]
 
 _logger = logging.getLogger(__name__)
 
@@ -95,13 +95,40 @@ class _SharedTransactionLostError(Exception):
     """A unit broke the transaction that it shared with others, so each has to run alone."""
 
 
-@dataclass(slots=True)
 class _Job:
-    name: str
-    unit: Callable[[Transaction], Any]
-    future: Future[Any] = field(default_factory=Future)
-    actions: dict[str, Callable[[], None]] = field(default_factory=dict)
-    value: Any = None
+    """A unit on its way, and the caller that waits for it."""
+
+    __slots__ = ("_future", "_loop", "_thread", "actions", "name", "settled", "unit", "value")
+
+    def __init__(self, name: str, unit: Callable[[Transaction], Any], future: _AnyFuture) -> None:
+        self.name = name
+        self.unit = unit
+        self.actions: dict[str, Callable[[], None]] = {}
+        self.value: Any = None
+        self.settled = False
+        self._future = future
+        self._loop = future.get_loop() if isinstance(future, asyncio.Future) else None
+        self._thread = threading.get_ident()
+
+    def succeed(self) -> None:
+        """Let the caller go on."""
+        self._settle(self._future.set_result, self.value)
+
+    def fail(self, error: BaseException) -> None:
+        """Let the caller go on with an error."""
+        self._settle(self._future.set_exception, error)
+
+    def _settle(self, action: Callable[[Any], None], value: Any) -> None:
+        """Settle at once on the caller's own thread, which is much quicker than to wake it."""
+        self.settled = True
+        if self._loop is None or threading.get_ident() == self._thread:
+            self._settle_here(action, value)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle_here, action, value)
+
+    def _settle_here(self, action: Callable[[Any], None], value: Any) -> None:
+        if not self._future.done():
+            action(value)
 
 
 class Storage:
@@ -207,12 +234,13 @@ class Storage:
             StorageError: if it could not be written; nothing of the unit is stored then.
             CcosError: whatever the unit itself raised; nothing of it is stored.
         """
-        job = _Job(name, unit)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        job = _Job(name, unit, future)
         if self.is_sqlite and self._thread is not None:
             self._gather(job)
         else:
             self._submit(job)
-        return await asyncio.shield(asyncio.wrap_future(job.future))
+        return await future
 
     def _gather(self, job: _Job) -> None:
         """Wait for the end of this turn of the event loop, to see whether others write too."""
@@ -255,16 +283,15 @@ class Storage:
 
     def write_blocking(self, name: str, unit: Callable[[Transaction], T]) -> T:
         """Equivalent to :meth:`write`, for threads without an event loop."""
-        job = _Job(name, unit)
-        self._submit(job)
-        value: T = job.future.result()
-        return value
+        future: Future[T] = Future()
+        self._submit(_Job(name, unit, future))
+        return future.result()
 
     def _submit(self, job: _Job) -> None:
         """Hand a unit to the writer; nothing follows the end that :meth:`close` marks."""
         with self._submitting:
             if self._thread is None:
-                job.future.set_exception(StorageError("The storage is not open."))
+                job.fail(StorageError("The storage is not open."))
             else:
                 self._jobs.put(job)
 
@@ -329,7 +356,7 @@ class Storage:
                 _discard(connection)
                 connection = None
                 for job in group:
-                    if not job.future.done():
+                    if not job.settled:
                         connection = self._commit_group(connection, [job])
                 return connection
             except Exception as error:
@@ -337,14 +364,14 @@ class Storage:
                 connection = None
                 if attempt + 1 == _RETRIES or not _is_transient(error.__cause__):
                     for job in group:
-                        if not job.future.done():
-                            job.future.set_exception(error)
+                        if not job.settled:
+                            job.fail(error)
                     return None
         return None
 
     def _run_group(self, connection: sa.Connection, group: list[_Job]) -> list[_Job]:
         """Run the units that still wait, commit once, and return those that succeeded."""
-        waiting = [job for job in group if not job.future.done()]
+        waiting = [job for job in group if not job.settled]
         alone = len(waiting) == 1
         done = [job for job in waiting if self._run_unit(connection, job, alone=alone)]
         if self._observer is not None:
@@ -374,7 +401,7 @@ class Storage:
             if not alone:
                 connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
                 connection.exec_driver_sql("RELEASE SAVEPOINT unit")
-            job.future.set_exception(error)
+            job.fail(error)
             return False
         if not alone:
             connection.exec_driver_sql("RELEASE SAVEPOINT unit")
@@ -397,7 +424,7 @@ class Storage:
                 _logger.exception("The action %r after a commit failed", key)
         # Last, so that the callers do not run, and take the interpreter, while this thread works.
         for job in done:
-            job.future.set_result(job.value)
+            job.succeed()
 
 
 def _discard(connection: sa.Connection | None) -> None:
