@@ -10,10 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ccos.assembly import Ccos, open
+from ccos import assembly
+from ccos.assembly import Ccos
 from ccos.capabilities import EffectType, LocalProvider, Manifest, TrustTier
 from ccos.config import Settings, load_settings
 from ccos.durable import DurableEngine, Workflow
+from ccos.errors import StorageError
 from ccos.events import EventType
 from ccos.providers.local import describe_callable
 from ccos.resolution.checkpoints import CheckpointArchive
@@ -68,17 +70,17 @@ class InlineEngine(DurableEngine):
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    home: Path,
-    *sources: Source,
-    work: bool = False,
-    policy: CallPolicy | None = None,
-    observer: WriteObserver | None = None,
-    **variables: str,
-) -> AsyncIterator[Ccos]:
-    """A CCOS whose resolver asks exactly these sources and works without DBOS."""
-    chosen = settings(home, **variables)
-    async with open(chosen, work=work, policy=policy, write_observer=observer) as ccos:
+async def opened(home: Path, *sources: Source, **options: Any) -> AsyncIterator[Ccos]:
+    """A CCOS whose resolver asks exactly these sources and works without DBOS.
+
+    Options are ``work``, ``policy`` and ``observer``, as for `ccos.assembly.open` but idle unless
+    told otherwise; all else are variables.
+    """
+    work: bool = options.pop("work", False)
+    policy: CallPolicy | None = options.pop("policy", None)
+    observer: WriteObserver | None = options.pop("observer", None)
+    chosen = settings(home, **options)
+    async with assembly.open(chosen, work=work, policy=policy, write_observer=observer) as ccos:
         ccos.checkpoint_archive = CheckpointArchive(ccos.runtime, InlineEngine())
         ccos.set_missing_capability_resolver(
             MissingCapabilityResolver(
@@ -86,6 +88,21 @@ async def opened(
             )
         )
         yield ccos
+
+
+class Failing:
+    """Lets writes of one kind fail just before they would be on disk."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.active = True
+
+    def before_commit(self, name: str) -> None:
+        if self.active and self.name in name.split("+"):
+            raise StorageError("The disk is gone.")
+
+    def after_commit(self, name: str) -> None:
+        pass
 
 
 class Counter:

@@ -31,6 +31,7 @@ from ccos.resolution.detection import Dependencies, RuntimeDetection, dependenci
 from ccos.resolution.resolver import WORKFLOW, MissingCapabilityResolver
 from ccos.resolution.sources import (
     Catalogue,
+    ChangedProviders,
     CuratedCatalogue,
     Introspector,
     McpRegistry,
@@ -209,10 +210,11 @@ class Ccos:
         settings = self.settings
         registry = settings.missing.mcp_registry_config
         catalogue = Catalogue(settings.catalogue_files)
-        reviewed = Introspector(partial(mcp.list_tools, vouched=True))
+        vouched = partial(mcp.list_tools, vouched=True)
         return [
+            ChangedProviders(self.marketplace, vouched),
             NearMatches(self.marketplace),
-            CuratedCatalogue(catalogue, reviewed),
+            CuratedCatalogue(catalogue, Introspector(vouched)),
             McpRegistry(
                 egress,
                 Introspector(mcp.list_tools),

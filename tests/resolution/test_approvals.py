@@ -17,7 +17,7 @@ from ccos.resolution.queue import RequestStatus
 from ccos.resolution.results import AwaitingApproval, PermanentlyFailed, Resolved
 from ccos.resolution.risk import RiskLevel
 from ccos.storage.schema import approvals
-from tests.opening import (
+from opening import (
     ON,
     RESOLVING,
     ScriptedSource,
@@ -69,9 +69,7 @@ async def test_the_same_question_is_not_put_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by", ["approval_id", "capability_id"])
-async def test_a_yes_lets_the_search_go_on(
-    tmp_path: Path, store: dict[str, str], by: str
-) -> None:
+async def test_a_yes_lets_the_search_go_on(tmp_path: Path, store: dict[str, str], by: str) -> None:
     source = ScriptedSource()
     async with opened(tmp_path, source, **RESOLVING, **store) as ccos:
         source.candidates.append(await offer(ccos, "user.login"))
@@ -143,7 +141,7 @@ async def test_an_unknown_question_is_an_error_that_names_it(
 ) -> None:
     async with opened(tmp_path, **RESOLVING) as ccos:
         for decide in (ccos.resolver.approve, ccos.resolver.reject):
-            with pytest.raises(ApprovalNotFoundError, match="ap-none|nobody.asked"):
+            with pytest.raises(ApprovalNotFoundError, match=r"ap-none|nobody\.asked"):
                 await decide(**which, by="alice")
 
 
@@ -213,13 +211,10 @@ async def test_an_expired_question_that_nobody_closed_is_replaced(tmp_path: Path
         assert superseded.status is ApprovalState.SUPERSEDED
 
 
-async def test_a_yes_covers_exactly_one_candidate(
-    tmp_path: Path, store: dict[str, str]
-) -> None:
+async def test_a_yes_covers_exactly_one_candidate(tmp_path: Path, store: dict[str, str]) -> None:
     source = ScriptedSource()
     async with opened(tmp_path, source, **RESOLVING, **store) as ccos:
-        risky = {"effects": ("process",)}
-        first = await offer(ccos, "weather.current", **risky)
+        first = await offer(ccos, "weather.current", effects=("process",))
         source.candidates = [first]
         approval = await asked(ccos, "weather.current")
         assert approval.category is ApprovalCategory.EFFECT_APPROVAL
@@ -238,9 +233,7 @@ async def test_a_yes_covers_exactly_one_candidate(
 
 
 async def other(ccos: Ccos) -> Any:
-    return await offer(
-        ccos, "weather.current", description="Something else.", effects=("process",)
-    )
+    return await offer(ccos, "weather.current", description="Something else.", effects=("process",))
 
 
 async def test_another_candidate_is_another_question_that_takes_the_place_of_the_first(

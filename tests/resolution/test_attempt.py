@@ -25,7 +25,7 @@ from ccos.resolution.results import (
 )
 from ccos.resolution.sources import Candidate, Wanted
 from ccos.storage.schema import aliases, capabilities, resolutions
-from tests.opening import (
+from opening import (
     DETECTING,
     OFF,
     RESOLVING,
@@ -61,7 +61,7 @@ def sources(*names: str) -> list[ScriptedSource]:
 async def test_sources_are_asked_in_their_order_until_one_has_what_fits(
     tmp_path: Path, store: dict[str, str]
 ) -> None:
-    empty, poor, good, never = asked = sources("empty", "poor", "good", "never")
+    _, poor, good, never = asked = sources("empty", "poor", "good", "never")
     poor.candidates = [candidate("stocks.price")]
     never.candidates = [candidate("weather.current")]
     async with opened(tmp_path, *asked, **RESOLVING, **store) as ccos:
@@ -253,9 +253,7 @@ async def test_a_source_is_asked_up_to_its_risk(
         assert bool(source.asked) is asked
 
 
-@pytest.mark.parametrize(
-    "capability_id", ["admin.security.auth", "payment.database"], ids=str
-)
+@pytest.mark.parametrize("capability_id", ["admin.security.auth", "payment.database"], ids=str)
 async def test_what_is_critical_is_blocked_and_no_source_is_contacted(
     tmp_path: Path, store: dict[str, str], capability_id: str
 ) -> None:

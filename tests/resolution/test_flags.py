@@ -25,7 +25,7 @@ from ccos.resolution.sources import (
 )
 from ccos.runtime import Failed
 from ccos.storage.schema import audit_entries, resolutions
-from tests.opening import (
+from opening import (
     DETECTING,
     OFF,
     ON,
@@ -59,7 +59,7 @@ EVERYTHING = {
 }
 
 
-def either(variable: str) -> Any:
+def either(variable: str) -> pytest.MarkDecorator:
     """The test runs with one flag on and off; all else is on."""
     return pytest.mark.parametrize(
         ("on", "variables"),
@@ -140,14 +140,12 @@ async def test_a_flag_of_a_source(tmp_path: Path, variable: str, flag: str, on: 
         (OpenApiDocuments, "importers_enabled"),
     ],
 )
-def test_the_built_in_sources_name_their_flags(source: type[Source], flag: str) -> None:
+def test_the_built_in_sources_name_their_flags(source: Any, flag: str) -> None:
     assert source.flag == flag
 
 
 @either("CCOS_HUMAN_APPROVAL_REQUIRED")
-async def test_human_approval_required(
-    tmp_path: Path, on: bool, variables: dict[str, str]
-) -> None:
+async def test_human_approval_required(tmp_path: Path, on: bool, variables: dict[str, str]) -> None:
     source = ScriptedSource()
     async with opened(tmp_path, source, **variables) as ccos:
         source.candidates = [await offer(ccos, "weather.current")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
 
 from ccos.config import MissingCapabilityConfig, MissingCapabilityFeatureFlags
 from ccos.resolution.governance import Decision, decide
 from ccos.resolution.risk import RiskAssessment, RiskLevel
+
+Scope = Literal["all", "high_and_synthesis"]
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel
 PROCEED, ASK, BLOCK = Decision
@@ -18,7 +21,9 @@ def assessment(level: RiskLevel, *, asks: bool = False) -> RiskAssessment:
     return RiskAssessment(level, (), (), (), asks or level.rank >= HIGH.rank, "")
 
 
-def config(*, required: bool, scope: str = "all", automatic: bool = False) -> MissingCapabilityConfig:
+def config(
+    *, required: bool, scope: Scope = "all", automatic: bool = False
+) -> MissingCapabilityConfig:
     return MissingCapabilityConfig(
         feature_flags=MissingCapabilityFeatureFlags(enabled=True, human_approval_required=required),
         approval_scope=scope,
@@ -44,7 +49,7 @@ def config(*, required: bool, scope: str = "all", automatic: bool = False) -> Mi
     ],
 )
 def test_without_an_approval_flag_and_level_decide(
-    required: bool, scope: str, expected: dict[RiskLevel, Decision]
+    required: bool, scope: Scope, expected: dict[RiskLevel, Decision]
 ) -> None:
     chosen = config(required=required, scope=scope)
     assert {level: decide(assessment(level), chosen) for level in RiskLevel} == expected

@@ -17,7 +17,7 @@ from ccos.events import EventType
 from ccos.resolution.queue import Priority, Request, RequestStatus
 from ccos.runtime import Sighting
 from ccos.storage.schema import resolutions
-from tests.opening import DETECTING, change, happened, opened, parked, status
+from opening import DETECTING, change, happened, opened, parked, status
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 from ccos.capabilities import TrustTier
 from ccos.resolution.ranking import Ranked, rank
 from ccos.resolution.sources import Candidate
-from tests.opening import candidate
+from opening import candidate
 
 CITY = {
     "type": "object",
@@ -81,7 +81,11 @@ def test_nothing_offered_is_nothing_ranked() -> None:
             True,
         ),
         ({"type": "object", "properties": {}, "patternProperties": {"^t": {}}}, {"t": 1}, True),
-        ({"type": "object", "anyOf": [{"required": ["town"]}], "properties": {}}, {"town": 1}, True),
+        (
+            {"type": "object", "anyOf": [{"required": ["town"]}], "properties": {}},
+            {"town": 1},
+            True,
+        ),
         (True, {"town": 1}, True),
     ],
     ids=str,

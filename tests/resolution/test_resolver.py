@@ -26,7 +26,7 @@ from ccos.resolution.results import (
 )
 from ccos.resolution.sources import Candidate, Wanted
 from ccos.storage.schema import resolutions
-from tests.opening import (
+from opening import (
     DETECTING,
     RESOLVING,
     InlineEngine,
@@ -241,7 +241,13 @@ async def test_every_status_is_told_as_a_result(tmp_path: Path) -> None:
         def told(status: RequestStatus, **values: Any) -> Any:
             return result_of(dataclasses.replace(request, status=status, **values))
 
-        found = {"capability_id": "a.b", "method": "m", "provider": "p", "version": "1", "tier": "t"}
+        found = {
+            "capability_id": "a.b",
+            "method": "m",
+            "provider": "p",
+            "version": "1",
+            "tier": "t",
+        }
         assert told(RequestStatus.RESOLVED, resolution=found) == Resolved(
             "a.b", "m", {"provider": "p", "version": "1", "tier": "t"}
         )
@@ -301,9 +307,7 @@ async def test_figures_are_counted_from_what_happened(
         assert (await ccos.resolver.stats(since=later)).by_status == {}
 
 
-async def test_a_status_is_read_back_after_a_restart(
-    tmp_path: Path, store: dict[str, str]
-) -> None:
+async def test_a_status_is_read_back_after_a_restart(tmp_path: Path, store: dict[str, str]) -> None:
     async with opened(tmp_path, ScriptedSource(), **RESOLVING, **store) as ccos:
         await ccos.resolver.resolve_capability("admin.login")
     async with opened(tmp_path, ScriptedSource(), **RESOLVING, **store) as ccos:

@@ -8,7 +8,7 @@ import pytest
 
 from ccos.capabilities import AuthReference, EffectType, HttpProvider, TrustTier
 from ccos.resolution.risk import History, RiskLevel, assess
-from tests.opening import manifest
+from opening import manifest
 
 LOW, MEDIUM, HIGH, CRITICAL = RiskLevel
 

@@ -10,7 +10,7 @@ from ccos.errors import UnknownCapabilityError
 from ccos.events import EventType
 from ccos.resolution.queue import RequestStatus
 from ccos.resolution.results import AwaitingApproval
-from tests.opening import (
+from opening import (
     ScriptedSource,
     failure,
     happened,

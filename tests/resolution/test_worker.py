@@ -19,7 +19,7 @@ from ccos.resolution.queue import RequestStatus
 from ccos.resolution.resolver import MissingCapabilityResolver
 from ccos.resolution.sources import Candidate, Wanted
 from ccos.storage.schema import resolutions
-from tests.opening import (
+from opening import (
     ON,
     RESOLVING,
     ScriptedSource,

@@ -21,7 +21,7 @@ from ccos.errors import (
 from ccos.events import EventType
 from ccos.runtime import CallPolicy, EntryState, ExecutionKind, ExecutionState
 from ccos.storage.schema import capabilities
-from tests.opening import (
+from opening import (
     DETECTING,
     change,
     failure,

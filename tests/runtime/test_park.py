@@ -16,10 +16,11 @@ from ccos.resolution.detection import RuntimeDetection
 from ccos.resolution.queue import Priority, RequestStatus
 from ccos.runtime import Completed, EntryState, ExecutionState
 from ccos.storage.schema import audit_entries, executions, journal, resolutions, waits
-from tests.opening import (
+from opening import (
     DETECTING,
     OFF,
     Counter,
+    Failing,
     change,
     failure,
     happened,
@@ -34,21 +35,6 @@ from tests.opening import (
 pytestmark = pytest.mark.anyio
 
 TABLES = (executions, journal, waits, resolutions)
-
-
-class Failing:
-    """Lets writes of one kind fail just before they would be on disk."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.active = True
-
-    def before_commit(self, name: str) -> None:
-        if self.active and self.name in name.split("+"):
-            raise StorageError("The disk is gone.")
-
-    def after_commit(self, name: str) -> None:
-        pass
 
 
 async def test_a_call_of_a_missing_capability_waits_on_disk(
@@ -317,7 +303,9 @@ async def test_an_execution_that_was_lost_after_its_claim_can_be_recovered(
 async def test_a_plan_that_cannot_be_read_again_fails_alone(tmp_path: Path) -> None:
     async with opened(tmp_path, **DETECTING) as ccos:
         broken = parked(await ccos.run("await math.next(x=1)"))
-        await change(ccos, sa.update(executions).values(program="await math.next(x=", snapshot=None))
+        await change(
+            ccos, sa.update(executions).values(program="await math.next(x=", snapshot=None)
+        )
         whole = parked(await ccos.run("await math.next(x=2)"))
         await ccos.register("math.next", increment)
         await ccos.runtime.resume_waiting("math.next")

@@ -11,7 +11,7 @@ from ccos.capabilities import EffectType
 from ccos.errors import CapabilityFailedError, LimitExceededError, PlanError
 from ccos.events import EventType
 from ccos.runtime import Completed, ExecutionKind
-from tests.opening import (
+from opening import (
     DETECTING,
     Counter,
     failure,
@@ -24,7 +24,7 @@ from tests.opening import (
 
 pytestmark = pytest.mark.anyio
 
-JSON = {"text": "ä\u2028\"", "list": [1, 2.5, None, True], "map": {"a": {"b": []}}, "big": 2**70}
+JSON = {"text": 'ä\u2028"', "list": [1, 2.5, None, True], "map": {"a": {"b": []}}, "big": 2**70}
 
 
 async def test_a_plan_calls_capabilities_by_attribute_and_by_id(
@@ -180,7 +180,7 @@ async def test_a_text_that_is_no_plan_is_refused_before_anything_runs(tmp_path: 
 async def test_a_plan_that_is_too_long_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path, CCOS_PLAN_MAX_SOURCE_BYTES="20") as ccos:
         assert value(await ccos.run("1 + 1")) == 2
-        with pytest.raises(PlanError, match="CCOS_PLAN_MAX_SOURCE_BYTES|at most 20"):
+        with pytest.raises(PlanError, match="at most 20"):
             await ccos.run("1 + 1" + " " * 20)
 
 

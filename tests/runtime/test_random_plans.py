@@ -17,7 +17,7 @@ from ccos.assembly import Ccos
 from ccos.capabilities import EffectType
 from ccos.runtime import Completed, Parked
 from ccos.storage.schema import executions
-from tests.opening import DETECTING, change, opened
+from opening import DETECTING, change, opened
 
 LATE = ("late.a", "late.b", "late.c")
 TARGETS = ("pure.one", "effect.one", "effect.fails", *LATE)

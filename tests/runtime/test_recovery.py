@@ -19,9 +19,10 @@ from ccos.capabilities import EffectType
 from ccos.events import EventType
 from ccos.runtime import Completed, ExecutionState, Worker, Workers, this_worker
 from ccos.storage.schema import executions, workers
-from tests.opening import (
+from opening import (
     DETECTING,
     Counter,
+    Failing,
     change,
     happened,
     opened,
@@ -248,8 +249,6 @@ async def test_a_worker_beats_while_it_is_busy_with_something_long(
 async def test_a_missed_heartbeat_is_no_reason_to_stop_beating(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.runtime.test_park import Failing
-
     monkeypatch.setattr("ccos.runtime.workers.HEARTBEAT_SECONDS", 0.02)
     failing = Failing("heartbeat")
     async with opened(tmp_path, observer=failing, **DETECTING) as ccos:

@@ -17,7 +17,7 @@ from ccos.engine.python import FORMAT, PlanSession
 from ccos.errors import ReplayMismatchError
 from ccos.keys import LocalKey, load_key
 from ccos.storage.schema import executions, journal
-from tests.opening import (
+from opening import (
     DETECTING,
     Counter,
     change,

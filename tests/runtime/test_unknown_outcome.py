@@ -17,7 +17,7 @@ from ccos.errors import (
 )
 from ccos.events import EventType
 from ccos.runtime import Answer, EntryState, ExecutionState
-from tests.opening import (
+from opening import (
     DETECTING,
     Counter,
     failure,
@@ -153,9 +153,7 @@ await asyncio.gather(bank.transfer(amount=1), bank.transfer(amount=2), late.one(
         assert first is None
         left = unknown(await ccos.runtime.outcome(outcome.execution_id))
         assert [effect.sequence for effect in left.effects] == [0]
-        ticket = parked(
-            await decide(outcome.execution_id, 0, Answer(value="one"), actor="alice")
-        )
+        ticket = parked(await decide(outcome.execution_id, 0, Answer(value="one"), actor="alice"))
         assert ticket.missing == ("late.one",)
         await ccos.register("late.one", increment)
         assert value(await ccos.runtime.resume(ticket.execution_id)) == ["one", "two", 2]

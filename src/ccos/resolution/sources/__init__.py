@@ -2,6 +2,7 @@
 
 from ccos.resolution.sources.base import Candidate, RiskName, Source, Wanted
 from ccos.resolution.sources.catalogue import Catalogue, CatalogueEntry, CuratedCatalogue
+from ccos.resolution.sources.changed_providers import ChangedProviders
 from ccos.resolution.sources.introspection import Introspector, ListTools
 from ccos.resolution.sources.mcp_registry import McpRegistry
 from ccos.resolution.sources.near_matches import NearMatches
@@ -13,6 +14,7 @@ __all__ = [
     "Candidate",
     "Catalogue",
     "CatalogueEntry",
+    "ChangedProviders",
     "CuratedCatalogue",
     "Introspector",
     "ListTools",
