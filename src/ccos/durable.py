@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import logging
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -70,6 +70,9 @@ class DurableEngine:
         """
         async with self._starting:
             if not self._running:
+                # DBOS writes to standard error itself unless its logger has a handler.
+                if not logging.getLogger("dbos").handlers:
+                    logging.getLogger("dbos").addHandler(logging.NullHandler())
                 await asyncio.to_thread(importlib.import_module, "dbos")
                 self._start()
 
@@ -142,14 +145,3 @@ class DurableEngine:
         from dbos import DBOS
 
         return await DBOS.run_step_async({"name": name}, function, *arguments)
-
-    async def take_over(self, alive: Iterable[str]) -> list[str]:
-        """Carry on the workflows of workers that are not ``alive``; returns their ids."""
-        from dbos import DBOS
-
-        living = {*alive, self._executor_id}
-        pending = await DBOS.list_workflows_async(status="PENDING")
-        orphans = [one.workflow_id for one in pending if one.executor_id not in living]
-        for workflow_id in orphans:
-            await DBOS.resume_workflow_async(workflow_id)
-        return orphans
