@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final
 
 import rfc8785
 
 _EXACT_IN_A_DOUBLE: Final = 2**53 - 1
-_BIG_INTEGER: Final = "$integer"
+_TAG: Final = "$integer"
+_LIKE_THE_TAG: Final = re.compile(r"\$+integer")
+_ENDS_LIKE_THE_TAG: Final = b'$integer":'
 _WRITER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -18,18 +21,19 @@ def canonical_json(value: Any) -> bytes:
 
     The form is RFC 8785. That standard covers only integers which a double holds exactly; a larger
     one (``maximum: 9223372036854775807`` is common in API descriptions) is written as
-    ``{"$integer": "<digits>"}``, so that two different integers never share a form.
+    ``{"$integer": "<digits>"}``, and a key that is ``$integer`` itself as ``$$integer``, so that
+    two different values never share a form.
 
     Raises:
-        ValueError: for NaN, infinities, lone surrogates, keys that are not text, or an object that
-            already uses the ``$integer`` key.
+        ValueError: for NaN, infinities, lone surrogates, or keys that are not text.
     """
     if _is_simple(value):
         return _WRITER.encode(value).encode()
     try:
-        return rfc8785.dumps(value)
+        form = rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:
-        return rfc8785.dumps(_with_big_integers_tagged(value))
+        return rfc8785.dumps(_tagged(value))
+    return rfc8785.dumps(_tagged(value)) if _ENDS_LIKE_THE_TAG in form else form
 
 
 def _is_simple(value: Any) -> bool:
@@ -44,27 +48,31 @@ def _is_simple(value: Any) -> bool:
         return -_EXACT_IN_A_DOUBLE <= value <= _EXACT_IN_A_DOUBLE
     if type(value) is dict:
         return all(
-            type(key) is str and key.isascii() and _is_simple(item) for key, item in value.items()
+            type(key) is str and key.isascii() and _TAG not in key and _is_simple(item)
+            for key, item in value.items()
         )
     return type(value) is list and all(map(_is_simple, value))
 
 
-def _with_big_integers_tagged(value: Any) -> Any:
+def _tagged(value: Any) -> Any:
     if isinstance(value, dict):
-        if _BIG_INTEGER in value:
-            raise ValueError(f"The key {_BIG_INTEGER!r} is reserved in canonical JSON.")
-        return {key: _with_big_integers_tagged(item) for key, item in value.items()}
+        return {_escaped(key): _tagged(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_big_integers_tagged(item) for item in value]
+        return [_tagged(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT_IN_A_DOUBLE:
-        return {_BIG_INTEGER: str(value)}
+        return {_TAG: str(value)}
     return value
+
+
+def _escaped(key: Any) -> Any:
+    """One more ``$`` before a key that is the tag, or the tag with more of them before it."""
+    return "$" + key if isinstance(key, str) and _LIKE_THE_TAG.fullmatch(key) else key
 
 
 def content_hash(value: Any) -> str:
     """SHA-256 over the canonical form of ``value``, as ``sha256:<hex>``.
 
-    For values without oversized integers anyone can recompute it with an RFC 8785 tool and
-    ``sha256sum``.
+    For values without oversized integers and ``$integer`` keys anyone can recompute it with an
+    RFC 8785 tool and ``sha256sum``.
     """
     return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
