@@ -139,6 +139,7 @@ class Ccos:
             seal=SnapshotSeal(key),
             slots=asyncio.Semaphore(settings.max_parallel_calls),
             worker_id=me.id,
+            random_key=key.derived("random"),
         )
         limits = PlanLimits(
             memory_bytes=settings.plan_max_memory_bytes,

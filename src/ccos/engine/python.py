@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 import os
 import signal
@@ -35,6 +36,7 @@ CLOCK: Final = "ccos.clock"
 
 _DEPTH_LIMIT: Final = 100
 _PRINT_LIMIT: Final = 1_000_000
+_ENTROPY_LIMIT: Final = 1_000_000
 _NAMESPACE: Final = uuid.UUID("6e0d1f0c-35d2-4f57-9f6b-3f7c1d1f5a10")
 _NAMESPACE_CLASS: Final = uuid.uuid5(_NAMESPACE, "class")
 
@@ -125,17 +127,20 @@ class PythonWorkers:
 
         Args:
             plan: What it will run.
-            seed: Seed of the plan's random numbers; the same seed gives the same numbers.
+            seed: Of the plan's random numbers; the same seed gives the same numbers, and nobody
+                who does not know it can tell them.
             clock: Answers when the plan asks for the time; called from another thread.
         """
         async with self._free:
-            session = PlanSession(self._checkout(seed), plan, self._limits, clock, self._in_thread)
+            session = PlanSession(
+                self._checkout(), plan, seed, self._limits, clock, self._in_thread
+            )
             try:
                 yield session
             finally:
                 await session.close()
 
-    def _checkout(self, seed: str) -> monty.MontySession:
+    def _checkout(self) -> monty.MontySession:
         limits = self._limits
         return self._pool.checkout(
             script_name="plan.py",
@@ -147,7 +152,7 @@ class PythonWorkers:
             os_policy={
                 "datetime": "call_host",
                 "sleep": "call_host",
-                "random_start": {"seed": seed},
+                "random_start": "call_host",
             },
         )
 
@@ -168,6 +173,7 @@ class PlanSession:
 
     _session: monty.MontySession
     _plan: Plan
+    _seed: str
     _limits: PlanLimits
     _clock: Clock
     _in_thread: Callable[..., asyncio.Future[Any]]
@@ -177,6 +183,7 @@ class PlanSession:
     _turn: asyncio.Future[Any] | None = None
     """What runs in a thread now, or ran last."""
     _sequence: int = 0
+    _entropy_requests: int = 0
     _numbers: dict[int, int] = field(default_factory=dict)
     """Monty's call id of each unsettled call, and our sequence for it."""
     _paths: dict[uuid.UUID, str] = field(default_factory=dict)
@@ -258,6 +265,7 @@ class PlanSession:
             "format": FORMAT,
             "plan": self._plan.hash,
             "sequence": self._sequence,
+            "entropy_requests": self._entropy_requests,
             "numbers": list(self._numbers.items()),
             "paths": list(self._paths.values()),
             "printed": self.printed,
@@ -276,6 +284,7 @@ class PlanSession:
         header, self._state = seal.opened(blob, format=FORMAT, plan=self._plan.hash)
         self._blob = blob
         self._sequence = header["sequence"]
+        self._entropy_requests = header["entropy_requests"]
         self._numbers = dict(header["numbers"])
         self._paths = {_namespace_id(path): path for path in header["paths"]}
         self._print("stdout", header["printed"])
@@ -346,7 +355,20 @@ class PlanSession:
                 "date.today": moment.date(),
             }
             return request.resume({"return_value": values[name]})
+        if name == "os.urandom":
+            return request.resume({"return_value": self._entropy(int(request.args[0]))})
         return request.resume_not_handled()
+
+    def _entropy(self, count: int) -> bytes:
+        """Random bytes that a replay gets again; drawn from the seed when they are asked for."""
+        if not 0 <= count <= _ENTROPY_LIMIT:
+            raise LimitExceededError(
+                f"The plan asked for {count} random bytes at once.",
+                details={"limit": "entropy", "allowed": _ENTROPY_LIMIT},
+            )
+        self._entropy_requests += 1
+        source = f"{self._seed}:{self._entropy_requests}".encode()
+        return hashlib.shake_256(source).digest(count)
 
     def _call(self, request: monty.FunctionSnapshot, calls: list[HostCall]) -> monty.SyncSnapshot:
         try:

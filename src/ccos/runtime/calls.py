@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,11 @@ class Surroundings:
     seal: SnapshotSeal
     slots: asyncio.Semaphore
     worker_id: str
+    random_key: bytes
+
+    def seed(self, execution_id: str) -> str:
+        """What the random numbers of an execution are drawn from; secret, and always the same."""
+        return hmac.digest(self.random_key, execution_id.encode(), "sha256").hex()
 
     def writer(
         self, execution: Execution, *, stored: bool, entries: list[Entry] | None = None

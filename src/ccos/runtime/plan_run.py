@@ -92,7 +92,9 @@ class PlanRun:
             return await self._drive(session, stop)
 
     def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
-        return self._workers.session(self._plan, seed=self._writer.execution.id, clock=self._clock)
+        return self._workers.session(
+            self._plan, seed=self._around.seed(self._writer.execution.id), clock=self._clock
+        )
 
     async def _drive(self, session: PlanSession, stop: Stop) -> Outcome:
         while isinstance(stop, Waiting):

@@ -64,6 +64,7 @@ waits = sa.Table(
     sa.Column("execution_id", sa.Text, primary_key=True),
     sa.Column("capability_id", sa.Text, primary_key=True),
     sa.Index("waits_by_capability", "capability_id"),
+    sqlite_with_rowid=False,
 )
 
 journal = sa.Table(
@@ -79,6 +80,7 @@ journal = sa.Table(
     sa.Column("delivery", sa.Integer),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("settled_at", Time),
+    sqlite_with_rowid=False,
 )
 
 resolutions = sa.Table(
@@ -152,5 +154,4 @@ audit_entries = sa.Table(
     sa.Column("prev_hash", sa.Text, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
     sa.Index("audit_entries_by_execution", "execution_id"),
-    sa.Index("audit_entries_by_capability", "capability_id"),
 )

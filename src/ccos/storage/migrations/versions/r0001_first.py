@@ -57,6 +57,7 @@ def upgrade() -> None:
         "waits",
         sa.Column("execution_id", sa.Text, primary_key=True),
         sa.Column("capability_id", sa.Text, primary_key=True),
+        sqlite_with_rowid=False,
     )
     op.create_index("waits_by_capability", "waits", ["capability_id"])
     op.create_table(
@@ -71,6 +72,7 @@ def upgrade() -> None:
         sa.Column("delivery", sa.Integer),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("settled_at", sa.Double),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "resolutions",
@@ -137,7 +139,6 @@ def upgrade() -> None:
         sa.Column("hash", sa.Text, nullable=False),
     )
     op.create_index("audit_entries_by_execution", "audit_entries", ["execution_id"])
-    op.create_index("audit_entries_by_capability", "audit_entries", ["capability_id"])
     op.execute("INSERT INTO counters (name, value) VALUES ('marketplace', 0)")
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
