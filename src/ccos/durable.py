@@ -87,8 +87,13 @@ class DurableEngine:
                 next_step="Close the other CCOS of this process first, or use another process.",
             )
         if self._url.get_backend_name() == "sqlite" and self._url.database:
-            with contextlib.closing(sqlite3.connect(self._url.database)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+            try:
+                with contextlib.closing(sqlite3.connect(self._url.database)) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.Error as error:
+                raise StorageError(
+                    f"The durable engine cannot open {self._url.database}: {error}."
+                ) from error
         logging.getLogger("dbos").setLevel(logging.ERROR)
         configuration: DBOSConfig = {
             "name": "ccos",
