@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interfaces.conftest import Run
 
 from ccos.config import load_settings
 from ccos.interfaces.cli.program import COMMANDS, RESOLVE_DEPS
+from interfaces.conftest import Run
 
 Service = tuple[str, dict[str, Any]]
 

@@ -81,6 +81,9 @@ def test_input_is_bounded_and_utf8(tmp_path: Path) -> None:
     file = tmp_path / "input"
     file.write_bytes(b"\xef\xbb\xbfab")
     assert read_input(str(file)) == "ab"
+    for not_a_file in ("--jsn", "/no/such/file", str(tmp_path)):
+        with pytest.raises(UsageError):
+            read_input(not_a_file)
     file.write_bytes(b"\xff")
     with pytest.raises(UsageError):
         read_input(str(file))

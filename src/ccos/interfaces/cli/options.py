@@ -112,6 +112,10 @@ def read_input(source: str) -> str:
     Raises:
         UsageError: if it cannot be read, is no UTF-8 text, or exceeds 10 MB.
     """
+    if source.startswith("-") and source != "-":
+        raise UsageError(
+            f"Unknown option: {source}.", next_step=f"If a file is meant, name it ./{source}."
+        )
     try:
         if source == "-":
             data = sys.stdin.buffer.read(MAXIMUM_INPUT_BYTES + 1)

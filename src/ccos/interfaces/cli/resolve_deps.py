@@ -34,7 +34,7 @@ from ccos.interfaces.cli.resolution import (
     show_requests,
 )
 from ccos.interfaces.cli.screen import duration, moment
-from ccos.interfaces.cli.session import load, opened, screen_of
+from ccos.interfaces.cli.session import load, opened
 
 CapabilityId = Annotated[
     str | None, Parameter(name=("--capability-id", "-c"), help="The capability.")
@@ -281,7 +281,6 @@ async def info(*, capability_id: CapabilityId = None, common: LongCommon = LONG_
     from ccos.interfaces.cli.program import version
     from ccos.runtime import ExecutionState
 
-    screen_of(common)
     warnings = load(common).warnings
     async with opened(common) as session:
         settings, ccos = session.settings, session.ccos

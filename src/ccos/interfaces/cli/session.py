@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +47,7 @@ class Session:
 
 
 def screen_of(common: LongCommon) -> Screen:
-    """The screen that the options ask for; from here on, log records go to standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(common.verbose))
-    root = logging.getLogger()
-    for earlier in [one for one in root.handlers if isinstance(one.formatter, _Formatter)]:
-        root.removeHandler(earlier)
-    root.addHandler(handler)
-    logging.getLogger("ccos").setLevel(logging.DEBUG if common.verbose else logging.WARNING)
+    """The screen that the options ask for."""
     return Screen(json=common.json, verbose=common.verbose)
 
 
@@ -85,7 +78,6 @@ async def opened(
         FeatureDisabledError: if that flag is off.
         ConfigurationError, StorageError: if CCOS cannot be opened.
     """
-    screen = screen_of(common)
     settings = load(common).settings
     if tooling and not settings.missing.feature_flags.cli_tooling_enabled:
         raise FeatureDisabledError(
@@ -94,8 +86,25 @@ async def opened(
         )
     from ccos import assembly
 
-    async with assembly.open(settings, work=work) as ccos:
-        yield Session(ccos, screen, common)
+    with _logging(common.verbose):
+        async with assembly.open(settings, work=work) as ccos:
+            yield Session(ccos, screen_of(common), common)
+
+
+@contextlib.contextmanager
+def _logging(verbose: bool) -> Iterator[None]:
+    """Log to standard error while the block runs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(verbose))
+    root, ours = logging.getLogger(), logging.getLogger("ccos")
+    before = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
+        root.removeHandler(handler)
 
 
 class _Formatter(logging.Formatter):
