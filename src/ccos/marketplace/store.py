@@ -51,18 +51,23 @@ _CURRENT: Final = sa.select(capabilities).where(
     capabilities.c.standing != "superseded",
     capabilities.c.standing != "removed",
 )
-_IS_REGISTERED: Final = sa.select(capabilities.c.id).where(
-    sa.or_(
-        capabilities.c.id == sa.bindparam("id"),
-        capabilities.c.id
-        == sa.select(aliases.c.capability_id)
-        .where(aliases.c.alias == sa.bindparam("id"))
-        .scalar_subquery(),
-    ),
-    capabilities.c.standing != "superseded",
-    capabilities.c.standing != "removed",
+_BEHIND: Final = (
+    sa.select(capabilities)
+    .where(
+        sa.or_(
+            capabilities.c.id == sa.bindparam("id"),
+            capabilities.c.id
+            == sa.select(aliases.c.capability_id)
+            .where(aliases.c.alias == sa.bindparam("id"))
+            .scalar_subquery(),
+        ),
+        capabilities.c.standing != "superseded",
+        capabilities.c.standing != "removed",
+    )
+    # A capability of that very id comes before one that an alias of that name points to.
+    .order_by(sa.case((capabilities.c.id == sa.bindparam("id"), 0), else_=1))
+    .limit(1)
 )
-_ALIAS: Final = sa.select(aliases.c.capability_id).where(aliases.c.alias == sa.bindparam("alias"))
 _NEAR_LIMIT: Final = 5
 _CACHE_LIMIT: Final = 10_000
 _ALL_IDS_LIMIT: Final = 20_000
@@ -196,12 +201,12 @@ class Marketplace:
 
     def is_registered_in(self, transaction: Transaction, capability_id: str) -> bool:
         """Whether an id or alias leads to a capability, as ``transaction`` sees it."""
-        return transaction.execute(_IS_REGISTERED, {"id": capability_id}).first() is not None
+        return _row_behind(transaction.connection, capability_id) is not None
 
     def _registered(self, row: Any) -> Registered:
         try:
             manifest = parse_manifest(json.loads(row.manifest))
-        except (ValueError, InvalidManifestError) as error:
+        except (ValueError, RecursionError, InvalidManifestError) as error:
             raise IntegrityError(f"The stored manifest of {row.id} is damaged.") from error
         fault = attestation_fault(manifest, self._key)
         if fault is None and manifest.definition_hash() != row.definition_hash:
@@ -274,14 +279,14 @@ class Marketplace:
         allow_breaking: bool = False,
     ) -> Registration:
         """Equivalent to :meth:`register` as part of ``transaction``."""
+        self.hold_still(transaction)
         current = _current_row(transaction.connection, manifest.id)
         if current is None:
-            self._refuse_reuse(transaction, manifest)
             self._insert(transaction, manifest, actor, previous=None)
             event = EventType.CAPABILITY_REGISTERED
             registration = Registration(RegistrationResult.REGISTERED, manifest)
         else:
-            before = parse_manifest(json.loads(current.manifest))
+            before = self._registered(current).manifest
             changes = _checked_update(before, current.definition_hash, manifest, allow_breaking)
             if changes is None and current.standing == Standing.ACTIVE:
                 return Registration(RegistrationResult.UNCHANGED, before)
@@ -308,7 +313,10 @@ class Marketplace:
         return registration
 
     def _refuse_reuse(self, transaction: Transaction, manifest: Manifest) -> None:
-        """A version number once used stays bound to its definition, even after a removal."""
+        """A version number once used stays bound to its definition, even after a removal.
+
+        The row of the same definition makes way for the new one.
+        """
         query = sa.select(capabilities.c.definition_hash).where(
             capabilities.c.id == manifest.id, capabilities.c.version == manifest.version
         )
@@ -345,6 +353,7 @@ class Marketplace:
     def _insert(
         self, transaction: Transaction, manifest: Manifest, actor: str, *, previous: str | None
     ) -> None:
+        self._refuse_reuse(transaction, manifest)
         sealed = self._sealed(manifest, actor)
         digest, text = manifest.definition_hash(), sealed.to_json()
         stored = _Known(-1, (text, "active", ""), Registered(sealed, digest, Standing.ACTIVE))
@@ -518,11 +527,7 @@ def _current_row(connection: sa.Connection, capability_id: str) -> Any:
 
 def _row_behind(connection: sa.Connection, capability_id: str) -> Any:
     """The current row of an id, or of the id that an alias points to."""
-    row = _current_row(connection, capability_id)
-    if row is None:
-        target = connection.execute(_ALIAS, {"alias": capability_id}).scalar()
-        row = _current_row(connection, target) if target else None
-    return row
+    return connection.execute(_BEHIND, {"id": capability_id}).first()
 
 
 def _checked_update(
