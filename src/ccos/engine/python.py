@@ -15,7 +15,7 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -132,9 +132,7 @@ class PythonWorkers:
             clock: Answers when the plan asks for the time; called from another thread.
         """
         async with self._free:
-            session = PlanSession(
-                self._checkout(), plan, seed, self._limits, clock, self._in_thread
-            )
+            session = PlanSession(self._checkout(), plan, seed, self._limits, clock, self._threads)
             try:
                 yield session
             finally:
@@ -156,8 +154,8 @@ class PythonWorkers:
             },
         )
 
-    def _in_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.wrap_future(self._threads.submit(function, *arguments))
 
 
 @dataclass(slots=True)
@@ -176,11 +174,11 @@ class PlanSession:
     _seed: str
     _limits: PlanLimits
     _clock: Clock
-    _in_thread: Callable[..., asyncio.Future[Any]]
+    _threads: ThreadPoolExecutor
     _snapshot: monty.SyncSnapshot | None = None
     _worker: int | None = None
     """Process id of the worker, once there is one."""
-    _turn: asyncio.Future[Any] | None = None
+    _turn: Future[Any] | None = None
     """What runs in a thread now, or ran last."""
     _sequence: int = 0
     _entropy_requests: int = 0
@@ -212,7 +210,9 @@ class PlanSession:
     def _start(self) -> Stop:
         self._enter()
         with self._plan_errors():
-            self._snapshot = self._session.feed_start(self._plan.source, print_callback=self._print)
+            self._snapshot = self._session.feed_start(
+                self._plan.source, inputs=self._known_names(), print_callback=self._print
+            )
             return self._run()
 
     def _enter(self) -> None:
@@ -220,8 +220,8 @@ class PlanSession:
         self._worker = self._session.worker_pid
 
     async def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self._turn = self._in_thread(function, *arguments)
-        return await asyncio.shield(self._turn)
+        self._turn = self._threads.submit(function, *arguments)
+        return await asyncio.wrap_future(self._turn)
 
     async def close(self) -> None:
         """Give the worker back; one that still computes is killed."""
@@ -229,7 +229,8 @@ class PlanSession:
             if self._worker is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._worker, signal.SIGKILL)
-            await asyncio.wait([self._turn])
+            with contextlib.suppress(Exception):
+                await asyncio.wrap_future(self._turn)
         if self._worker is not None:
             self._session.__exit__(None, None, None)
 
@@ -314,15 +315,18 @@ class PlanSession:
                 case monty.FunctionSnapshot() as request:
                     self._snapshot = self._call(request, calls)
 
+    def _known_names(self) -> dict[str, Any]:
+        """What the plan's text refers to without defining it."""
+        return {
+            CALL: _call_by_id,
+            **{root: self._namespace(root) for root in self._plan.namespaces},
+        }
+
     def _look_up(self, lookup: monty.NameLookupSnapshot) -> monty.SyncSnapshot:
-        name = lookup.variable_name
-        if lookup.object_id is not None:
-            return lookup.resume(value=self._namespace(f"{self._paths[lookup.object_id]}.{name}"))
-        if name == CALL:
-            return lookup.resume(value=_call_by_id)
-        if name in self._plan.namespaces:
-            return lookup.resume(value=self._namespace(name))
-        return lookup.resume()
+        if lookup.object_id is None:
+            return lookup.resume()
+        path = f"{self._paths[lookup.object_id]}.{lookup.variable_name}"
+        return lookup.resume(value=self._namespace(path))
 
     def _namespace(self, path: str) -> monty.ClassInstance:
         identity = _namespace_id(path)

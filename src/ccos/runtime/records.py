@@ -121,7 +121,7 @@ _WAITS_DELETE: Final = sa.delete(waits).where(waits.c.execution_id == sa.bindpar
 _SUMMARY: Final = [column for column in executions.c if column.name != "snapshot"]
 
 _EXECUTION: Final = sa.select(*_SUMMARY).where(executions.c.id == sa.bindparam("id"))
-_SNAPSHOT: Final = sa.select(executions.c.snapshot).where(executions.c.id == sa.bindparam("id"))
+_PARKED: Final = sa.select(executions).where(executions.c.id == sa.bindparam("id"))
 _JOURNAL: Final = (
     sa.select(journal)
     .where(journal.c.execution_id == sa.bindparam("id"))
@@ -247,15 +247,26 @@ def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
     """
     row = connection.execute(_EXECUTION, {"id": execution_id}).first()
     if row is None:
-        raise ExecutionNotFoundError(
-            f"There is no execution {execution_id!r}.", details={"execution_id": execution_id}
-        )
+        raise _not_found(execution_id)
     return _execution(row)
 
 
-def load_snapshot(connection: sa.Connection, execution_id: str) -> bytes | None:
-    """The sealed snapshot of a parked plan, if it has one."""
-    return connection.execute(_SNAPSHOT, {"id": execution_id}).scalar()
+def _not_found(execution_id: str) -> ExecutionNotFoundError:
+    return ExecutionNotFoundError(
+        f"There is no execution {execution_id!r}.", details={"execution_id": execution_id}
+    )
+
+
+def load_parked(connection: sa.Connection, execution_id: str) -> tuple[Execution, bytes | None]:
+    """An execution with the sealed snapshot that it was parked with, if it has one.
+
+    Raises:
+        ExecutionNotFoundError: if there is none of this id.
+    """
+    row = connection.execute(_PARKED, {"id": execution_id}).first()
+    if row is None:
+        raise _not_found(execution_id)
+    return _execution(row), row.snapshot
 
 
 def load_journal(connection: sa.Connection, execution_id: str) -> list[Entry]:
@@ -309,7 +320,7 @@ def list_executions(
     connection: sa.Connection, *, state: ExecutionState | None, limit: int
 ) -> list[Execution]:
     """The newest executions, of one state if given."""
-    query = sa.select(*_SUMMARY).order_by(executions.c.created_at.desc()).limit(limit)
+    query = sa.select(*_SUMMARY).order_by(executions.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(executions.c.state == state.value)
     return [_execution(row) for row in connection.execute(query).all()]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ccos.capabilities import canonical_id
 from ccos.engine import PlanLimits, PythonWorkers, read_plan
@@ -36,7 +37,7 @@ from ccos.runtime.records import (
     list_executions,
     load_execution,
     load_journal,
-    load_snapshot,
+    load_parked,
     load_waits,
     new_execution_id,
     running,
@@ -46,6 +47,10 @@ from ccos.runtime.records import (
 from ccos.runtime.stored import stored_outcome
 from ccos.runtime.workers import Workers
 from ccos.storage import Transaction
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 _RESUMES_AT_ONCE: Final = 32
 _RESUME_BATCH: Final = 500
@@ -76,6 +81,7 @@ class Runtime:
         self._interpreters_starting = asyncio.Lock()
         self._active: Counter[str] = Counter()
         self._beating: asyncio.Task[None] | None = None
+        self._background: dict[str, asyncio.Task[list[Outcome]]] = {}
 
     @property
     def worker_id(self) -> str:
@@ -88,9 +94,10 @@ class Runtime:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        ending = [*self._background.values(), *([self._beating] if self._beating else [])]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         if self._interpreters is not None:
             await self._interpreters.__aexit__(None, None, None)
             self._interpreters = None
@@ -165,31 +172,30 @@ class Runtime:
             ExecutionNotFoundError: if there is no such execution.
             ExecutionStateError: if it is not parked, or another worker resumed it first.
         """
-        around = self._around
-        execution = await around.storage.read(lambda c: load_execution(c, execution_id))
-        if execution.state is not ExecutionState.PARKED:
-            raise ExecutionStateError(
-                f"{execution_id} is {execution.state.value}, not parked.",
-                details={"state": execution.state.value},
-            )
-
         if execution_id in self._active:
             raise ExecutionStateError(f"{execution_id} is being resumed already.")
         with self._attended(execution_id):
-            return await self._continue(execution, use_snapshot=True)
+            (execution, snapshot), entries = await self._around.storage.read(
+                lambda c: (load_parked(c, execution_id), load_journal(c, execution_id))
+            )
+            if execution.state is not ExecutionState.PARKED:
+                raise ExecutionStateError(
+                    f"{execution_id} is {execution.state.value}, not parked.",
+                    details={"state": execution.state.value},
+                )
+            return await self._continue(execution, entries, snapshot)
 
-    def _claimed(self, execution: Execution) -> Execution:
-        return replace(execution, state=ExecutionState.RUNNING, worker_id=self._around.worker_id)
+    async def _replay(self, execution: Execution) -> Outcome:
+        """Carry on an execution that this worker has claimed, from its journal."""
+        claimed = replace(execution, state=ExecutionState.RUNNING, worker_id=self._around.worker_id)
+        entries = await self._around.storage.read(lambda c: load_journal(c, execution.id))
+        return await self._continue(claimed, entries)
 
-    async def _continue(self, execution: Execution, *, use_snapshot: bool) -> Outcome:
+    async def _continue(
+        self, execution: Execution, entries: list[Entry], snapshot: bytes | None = None
+    ) -> Outcome:
         """Carry on an execution that is parked, or that this worker has claimed."""
         around = self._around
-        entries, snapshot = await around.storage.read(
-            lambda c: (
-                load_journal(c, execution.id),
-                load_snapshot(c, execution.id) if use_snapshot else None,
-            )
-        )
         writer = around.writer(execution, stored=True, entries=entries)
         if execution.kind is ExecutionKind.CALL:
             return await self._carry_out(execution.id, CallRun(around, writer).run)
@@ -230,15 +236,6 @@ class Runtime:
         """
         resumed: list[Outcome] = []
         seen: set[str] = set()
-        slots = asyncio.Semaphore(_RESUMES_AT_ONCE)
-
-        async def resume_one(execution_id: str) -> None:
-            async with slots:
-                try:
-                    resumed.append(await self.resume(execution_id))
-                except ExecutionStateError:
-                    return
-
         while True:
             waiting = await self._around.storage.read(
                 lambda c: waiting_for(c, capability_id, _RESUME_BATCH + len(seen))
@@ -248,9 +245,35 @@ class Runtime:
                 return resumed
             seen.update(fresh)
             ready = [one for one in fresh if await self._is_ready(one)]
-            async with asyncio.TaskGroup() as group:
-                for execution_id in ready:
-                    group.create_task(resume_one(execution_id))
+            resumed += await _all_that_can(self.resume, ready)
+
+    def resume_soon(self, capability_id: str) -> None:
+        """Equivalent to :meth:`resume_waiting`, without waiting for it."""
+        self._begin(f"resume {capability_id}", lambda: self.resume_waiting(capability_id))
+
+    def recover_soon(self) -> None:
+        """Equivalent to :meth:`recover`, without waiting for it."""
+        self._begin("recover", self.recover)
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, list[Outcome]]]) -> None:
+        """Begin something that ends with the runtime at the latest, unless it is under way."""
+        if name in self._background:
+            return
+
+        def ended(task: asyncio.Task[list[Outcome]]) -> None:
+            del self._background[name]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _logger.error("Could not %s: %s", name, error, exc_info=error)
+
+        task = asyncio.create_task(work(), name=f"ccos {name}")
+        self._background[name] = task
+        task.add_done_callback(ended)
+
+    async def quiet(self) -> None:
+        """Wait until everything is done that was begun without waiting for it."""
+        while self._background:
+            await asyncio.wait(self._background.values())
+            await asyncio.sleep(0)
 
     async def waiting(self, capability_id: str, *, limit: int = 1000) -> list[str]:
         """Ids of the parked executions that wait for ``capability_id``, oldest first."""
@@ -274,13 +297,7 @@ class Runtime:
             if one.worker_id not in alive
             or (one.worker_id == self._around.worker_id and one.id not in self._active)
         ]
-        outcomes = []
-        for execution in orphans:
-            try:
-                outcomes.append(await self._take_over(execution))
-            except ExecutionStateError:
-                continue
-        return outcomes
+        return await _all_that_can(self._take_over, orphans)
 
     async def _take_over(self, execution: Execution) -> Outcome:
         around = self._around
@@ -304,7 +321,7 @@ class Runtime:
 
         with self._attended(execution.id):
             await around.storage.write("takeover", claim)
-            return await self._continue(self._claimed(execution), use_snapshot=False)
+            return await self._replay(execution)
 
     async def decide(
         self, execution_id: str, sequence: int, answer: Answer | None, *, actor: str
@@ -369,7 +386,7 @@ class Runtime:
             execution = await around.storage.write("decide", unit)
             if execution is None:
                 return None
-            return await self._continue(self._claimed(execution), use_snapshot=False)
+            return await self._replay(execution)
 
     async def cancel(self, execution_id: str, *, actor: str, reason: str = "") -> None:
         """End an execution that has not ended.
@@ -487,6 +504,26 @@ class Runtime:
                 pool = PythonWorkers(self._limits, processes=self._processes)
                 self._interpreters = await pool.__aenter__()
         return self._interpreters
+
+
+async def _all_that_can(
+    carry_on: Callable[[T], Awaitable[Outcome]], executions: Sequence[T]
+) -> list[Outcome]:
+    """Carry on many executions, a few at once, except those that others were quicker with.
+
+    One that breaks off does not end the others; the first such error is raised after them.
+    """
+    slots = asyncio.Semaphore(_RESUMES_AT_ONCE)
+
+    async def one(execution: T) -> Outcome:
+        async with slots:
+            return await carry_on(execution)
+
+    found = await asyncio.gather(*map(one, executions), return_exceptions=True)
+    for result in found:
+        if isinstance(result, BaseException) and not isinstance(result, ExecutionStateError):
+            raise result
+    return [result for result in found if not isinstance(result, BaseException)]
 
 
 def _decided(entry: Entry, answer: Answer | None, entries: dict[int, Entry]) -> Entry:

@@ -8,6 +8,9 @@ metadata = sa.MetaData()
 
 Time = sa.Double
 
+NOT_ENDED = "state IN ('running', 'parked', 'outcome_unknown')"
+"""Executions that something is still done about; most have ended and need no place in an index."""
+
 capabilities = sa.Table(
     "capabilities",
     metadata,
@@ -55,7 +58,14 @@ executions = sa.Table(
     sa.Column("worker_id", sa.Text),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("updated_at", Time, nullable=False),
-    sa.Index("executions_by_state", "state", "created_at"),
+    sa.Index(
+        "executions_not_ended",
+        "state",
+        "created_at",
+        sqlite_where=sa.text(NOT_ENDED),
+        postgresql_where=sa.text(NOT_ENDED),
+    ),
+    sqlite_with_rowid=False,
 )
 
 waits = sa.Table(
@@ -108,6 +118,7 @@ resolutions = sa.Table(
     sa.Column("worker_id", sa.Text),
     sa.Column("finished_at", Time),
     sa.Index("resolutions_by_status", "status", "next_attempt"),
+    sqlite_with_rowid=False,
 )
 
 approvals = sa.Table(

@@ -51,8 +51,16 @@ def upgrade() -> None:
         sa.Column("worker_id", sa.Text),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("updated_at", sa.Double, nullable=False),
+        sqlite_with_rowid=False,
     )
-    op.create_index("executions_by_state", "executions", ["state", "created_at"])
+    not_ended = sa.text("state IN ('running', 'parked', 'outcome_unknown')")
+    op.create_index(
+        "executions_not_ended",
+        "executions",
+        ["state", "created_at"],
+        sqlite_where=not_ended,
+        postgresql_where=not_ended,
+    )
     op.create_table(
         "waits",
         sa.Column("execution_id", sa.Text, primary_key=True),
@@ -97,6 +105,7 @@ def upgrade() -> None:
         sa.Column("resolution", sa.Text),
         sa.Column("worker_id", sa.Text),
         sa.Column("finished_at", sa.Double),
+        sqlite_with_rowid=False,
     )
     op.create_index("resolutions_by_status", "resolutions", ["status", "next_attempt"])
     op.create_table(
