@@ -75,7 +75,8 @@ async def measure(home: Path) -> dict[str, list[float]]:
         environ={"CCOS_HOME": str(home), "CCOS_MISSING_CAPABILITY_ENABLED": "true"}
     ).settings
     times: dict[str, list[float]] = {
-        name: [] for name in ("fastmcp", "read-only call", "effectful call", "park", "resume", "commit")
+        name: []
+        for name in ("fastmcp", "read-only call", "effectful call", "park", "resume", "commit")
     }
     raw = synced_database(home / "raw.sqlite")
     async with ccos.open(settings, work=False) as runtime, Client(server) as client:
@@ -83,9 +84,7 @@ async def measure(home: Path) -> dict[str, list[float]]:
         await runtime.register("bench.act", add_async)
         arguments = {"a": 1, "b": 2}
         for number in range(ROUNDS):
-            times["fastmcp"].append(
-                await microseconds(lambda: client.call_tool("add", arguments))
-            )
+            times["fastmcp"].append(await microseconds(lambda: client.call_tool("add", arguments)))
             times["read-only call"].append(
                 await microseconds(lambda: runtime.call("bench.add", arguments))
             )
@@ -98,9 +97,7 @@ async def measure(home: Path) -> dict[str, list[float]]:
     return times
 
 
-async def park_and_resume(
-    runtime: ccos.Ccos, number: int, times: dict[str, list[float]]
-) -> None:
+async def park_and_resume(runtime: ccos.Ccos, number: int, times: dict[str, list[float]]) -> None:
     """Park a plan on a capability that is missing, register it, and resume the plan."""
     name = f"late.number_{number}"
     started = time.perf_counter()
@@ -130,7 +127,9 @@ def main() -> int:
     effectful = median["effectful call"] / median["fastmcp"]
     park = (median["park"] + median["resume"]) / median["commit"]
     print(f"read-only call / fastmcp in memory: {call:.2f} (at most {CALL_LIMIT})")
-    print(f"effectful call / fastmcp in memory: {effectful:.2f} (two synced commits; for information)")
+    print(
+        f"effectful call / fastmcp in memory: {effectful:.2f} (two synced commits; for information)"
+    )
     print(f"park plus resume: {park:.1f} synced commits (at most {PARK_LIMIT:g})")
     return 0 if call <= CALL_LIMIT and park <= PARK_LIMIT else 1
 

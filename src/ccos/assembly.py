@@ -61,6 +61,7 @@ class Ccos:
         audit: The audit trail.
         marketplace: The registered capabilities.
         runtime: The executions.
+        local: The Python functions of this process that capabilities are made of.
         resolver: The search for missing capabilities, with its queue and approvals.
         checkpoint_archive: The parked executions.
         worker: What goes on by itself; it runs in the background if ``work`` was true.
@@ -72,6 +73,7 @@ class Ccos:
     checkpoint_archive: CheckpointArchive
     worker: ResolutionWorker
     audit: AuditTrail
+    local: LocalInvoker
 
     def __init__(
         self,
@@ -113,8 +115,8 @@ class Ccos:
             enabled=settings.missing.feature_flags.audit_logging_enabled,
         )
         await self.audit.start()
-        local = LocalInvoker()
-        self.marketplace = Marketplace(storage, self.audit, key, local)
+        self.local = LocalInvoker()
+        self.marketplace = Marketplace(storage, self.audit, key, self.local)
         egress = await exits.enter_async_context(self._egress())
         exits.push_async_callback(self._finish_recordings)
         secrets = EnvironmentSecrets()
@@ -122,7 +124,7 @@ class Ccos:
             Launcher(), lambda hosts: egress.transport("call an MCP server", hosts), secrets
         )
         invokers: dict[str, Invoker] = {
-            "local": local,
+            "local": self.local,
             "mcp": mcp,
             "openapi": OpenApiInvoker(egress, secrets),
             "http": HttpInvoker(egress, secrets),
