@@ -401,4 +401,4 @@ async def test_a_ccos_that_cannot_be_opened_leaves_nothing_running(tmp_path: Pat
     started = time.monotonic()
     async with assembly.open(settings(tmp_path), work=True):
         pass
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30

@@ -18,6 +18,7 @@ from ccos.events import EventType
 from ccos.resolution.queue import RequestStatus
 from ccos.resolution.resolver import MissingCapabilityResolver
 from ccos.resolution.sources import Candidate, Wanted
+from ccos.runtime import ExecutionState
 from ccos.storage.schema import resolutions
 from opening import (
     ON,
@@ -77,17 +78,17 @@ async def test_parked_executions_give_an_idle_round_nothing_to_do(tmp_path: Path
         assert len(asyncio.all_tasks()) == before
 
 
-async def test_the_background_worker_takes_up_what_is_parked(
-    tmp_path: Path, store: dict[str, str]
+async def test_the_background_worker_takes_up_what_is_parked_at_once(
+    tmp_path: Path, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ccos.resolution.worker.HEARTBEAT_SECONDS", 60.0)
     source = ScriptedSource()
     variables = {**RESOLVING, "CCOS_POLL_INTERVAL_SECONDS": "60", **store}
     async with opened(tmp_path, source, work=True, **variables) as ccos:
         source.candidates = [await offer(ccos, "weather.current")]
-        started = time.monotonic()
         ticket = parked(await ccos.call("weather.current", {"x": 1}))
-        assert value(await ccos.settled(ticket.execution_id)) == 2
-        assert time.monotonic() - started < 4
+        async with asyncio.timeout(30):
+            assert value(await ccos.settled(ticket.execution_id)) == 2
         assert len(await happened(ccos, EventType.WORKER_STARTED)) == 1
     async with opened(tmp_path, **variables) as ccos:
         assert len(await happened(ccos, EventType.WORKER_STOPPED)) == 1
@@ -106,7 +107,7 @@ async def test_the_background_worker_serves_the_resolver_that_was_attached_last(
             )
         )
         ticket = parked(await ccos.call("weather.current", {"x": 1}))
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             assert value(await ccos.settled(ticket.execution_id)) == 2
 
 
@@ -128,7 +129,7 @@ async def test_a_round_that_breaks_off_does_not_end_the_worker(
         async with opened(tmp_path, source, work=True, **RESOLVING) as ccos:
             source.candidates = [await offer(ccos, "weather.current")]
             ticket = parked(await ccos.call("weather.current", {"x": 1}))
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(30):
                 assert value(await ccos.settled(ticket.execution_id)) == 2
     assert "disk is gone" in caplog.text
     assert "broke off" in caplog.text
@@ -264,7 +265,7 @@ async def test_closing_does_not_wait_for_an_attempt(tmp_path: Path) -> None:
     async with opened(tmp_path, source, work=True, **RESOLVING) as ccos:
         parked(await ccos.call("weather.current"))
         await begun.wait()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     # The next process takes the attempt over, since this worker is gone.
     again = ScriptedSource()
     async with opened(tmp_path, again, work=True, **RESOLVING) as ccos:
@@ -273,3 +274,32 @@ async def test_closing_does_not_wait_for_an_attempt(tmp_path: Path) -> None:
             return bool(again.asked)
 
         await until(asked)
+
+
+async def test_a_plan_that_takes_long_after_its_resume_holds_up_nothing_else(
+    tmp_path: Path, store: dict[str, str]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(x: int) -> int:
+        await go_on.wait()
+        return x
+
+    source = ScriptedSource()
+    async with opened(tmp_path, source, work=True, **RESOLVING, **store) as ccos:
+        source.candidates = [await offer(ccos, "slow.one", slow)]
+        long = parked(await ccos.call("slow.one", {"x": 1}))
+
+        async def resolved() -> bool:
+            return await status(ccos, "slow.one") is RequestStatus.RESOLVED
+
+        await until(resolved)
+        source.candidates = [await offer(ccos, "quick.one")]
+        short = parked(await ccos.call("quick.one", {"x": 1}))
+        async with asyncio.timeout(30):
+            assert value(await ccos.settled(short.execution_id)) == 2
+        execution = await ccos.runtime.execution(long.execution_id)
+        assert execution.state is not ExecutionState.COMPLETED
+        go_on.set()
+        async with asyncio.timeout(30):
+            assert value(await ccos.settled(long.execution_id)) == 1

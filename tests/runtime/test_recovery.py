@@ -170,8 +170,11 @@ async def test_a_call_whose_caller_gave_up_is_found_by_its_own_worker(tmp_path: 
     stuck = Stuck()
     async with opened(tmp_path) as ccos:
         await ccos.register("stuck.one", stuck)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(ccos.call("stuck.one"), 0.05)
+        running = asyncio.create_task(ccos.call("stuck.one"))
+        await stuck.reached.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
         (outcome,) = await ccos.runtime.recover()
         assert [one.capability_id for one in unknown(outcome).effects] == ["stuck.one"]
 

@@ -229,11 +229,14 @@ class Attempts:
         """Count an attempt that ended by an error of our own as failed."""
         await self._fail(request, request.run_count, reason, [])
 
-    async def resume(self, capability_id: str) -> int:
-        """Take up every execution that waited for the capability and waits for nothing else."""
-        if not self.config.feature_flags.auto_resume_enabled:
-            return 0
-        return len(await self.runtime.resume_waiting(capability_id))
+    async def resume(self, capability_id: str) -> None:
+        """Begin to take up every execution that waited for the capability and nothing else.
+
+        The attempt does not wait for them: an execution may take its time, and what a crash keeps
+        from being resumed the worker finds.
+        """
+        if self.config.feature_flags.auto_resume_enabled:
+            self.runtime.resume_soon(capability_id)
 
     async def _granted(self, request: Request) -> list[Approval]:
         return await self.storage.read(

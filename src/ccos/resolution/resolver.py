@@ -58,7 +58,7 @@ class MissingCapabilityResolver:
         self._audit = audit
         self._marketplace = marketplace
         self._durable = checkpoint_archive.durable
-        self._worker_id = checkpoint_archive.runtime.worker_id
+        self._runtime = checkpoint_archive.runtime
         self._sources = list(sources)
         self._wake = asyncio.Event()
         self.config = config
@@ -288,13 +288,23 @@ class MissingCapabilityResolver:
         return found
 
     async def process_queue(self) -> int:
-        """Work on every request that is due; returns how many were worked on."""
+        """Work on every request that is due, and see what waited for it to its outcome.
+
+        Returns:
+            How many requests were worked on.
+        """
+        worked = await self.work_through()
+        await self._runtime.quiet()
+        return worked
+
+    async def work_through(self) -> int:
+        """Equivalent to :meth:`process_queue`, without waiting for what is resumed by it."""
         flags = self.config.feature_flags
         if not (flags.enabled and flags.auto_resolution):
             return 0
         worked = 0
         while claimed := await self.queue.claim(
-            self._worker_id, self.config.max_concurrent_resolutions
+            self._runtime.worker_id, self.config.max_concurrent_resolutions
         ):
             async with asyncio.TaskGroup() as group:
                 for request in claimed:

@@ -55,7 +55,7 @@ class ResolutionWorker:
         try:
             while not self._stopping:
                 try:
-                    await self.run_once()
+                    await self._round()
                 except CcosError as error:
                     _logger.error("%s: %s %s", error.code, error.message, error.next_step)
                 except Exception:
@@ -71,7 +71,12 @@ class ResolutionWorker:
         return min(self.resolver.config.poll_interval_seconds, HEARTBEAT_SECONDS)
 
     async def run_once(self) -> int:
-        """One round; returns how many requests were worked on."""
+        """One round, with all that it set going; returns how many requests were worked on."""
+        worked = await self._round()
+        await self._runtime.quiet()
+        return worked
+
+    async def _round(self) -> int:
         await self._take_over()
         flags = self.resolver.config.feature_flags
         if not flags.enabled:
@@ -79,7 +84,7 @@ class ResolutionWorker:
         await self.resolver.expire_approvals()
         await self.resolver.queue.release_stale()
         await self.resolver.queue.promote(retry_failed=flags.continuous_resolution)
-        worked = await self.resolver.process_queue()
+        worked = await self.resolver.work_through()
         if flags.auto_resume_enabled:
             await self._resume_ready()
         return worked
@@ -97,7 +102,7 @@ class ResolutionWorker:
         ]
         for request in orphans:
             await self.resolver.run_claimed(request)
-        await self._runtime.recover()
+        self._runtime.recover_soon()
         await self._workers.forget_dead()
         self._alive, self._looked_at = alive, now
 
@@ -105,6 +110,5 @@ class ResolutionWorker:
         """Resume what waits for capabilities that came to be registered in another way."""
         awaited = await self._storage.read(awaited_capabilities)
         for capability_id in awaited:
-            if await self._marketplace.get(capability_id) is None:
-                continue
-            await self._runtime.resume_waiting(capability_id)
+            if await self._marketplace.get(capability_id) is not None:
+                self._runtime.resume_soon(capability_id)

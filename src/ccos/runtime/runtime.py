@@ -24,7 +24,7 @@ from ccos.events import Event, EventType
 from ccos.runtime.call_run import CallRun, finish
 from ccos.runtime.calls import Surroundings
 from ccos.runtime.dispatch import Answer
-from ccos.runtime.outcomes import Outcome
+from ccos.runtime.outcomes import Outcome, Parked
 from ccos.runtime.plan_run import PlanRun
 from ccos.runtime.records import (
     Entry,
@@ -446,8 +446,7 @@ class Runtime:
         """Wait until an execution neither runs nor is parked, and return its outcome."""
         while True:
             outcome = await self.outcome(execution_id)
-            execution = await self.execution(execution_id)
-            if outcome is not None and execution.state is not ExecutionState.PARKED:
+            if outcome is not None and not isinstance(outcome, Parked):
                 return outcome
             await asyncio.sleep(_OUTCOME_POLL_SECONDS)
 
