@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from ccos.interfaces.cli import main
 from ccos.interfaces.cli.resolve_deps import main as resolve_deps_main
+from interfaces.service import Answers
 
 RESOLVING = {
     "CCOS_MISSING_CAPABILITY_ENABLED": "true",
@@ -100,26 +101,11 @@ def program(home: Path) -> Run:
     return run
 
 
-class _Answers(http.server.BaseHTTPRequestHandler):
-    answers: ClassVar[dict[str, Any]] = {}
-
-    def do_GET(self) -> None:
-        body = json.dumps(self.answers.get(self.path.partition("?")[0], {})).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Any]]]:
     """An HTTP service that CCOS may contact: its address and what it answers by path."""
     answers: dict[str, Any] = {}
-    handler = type("Handler", (_Answers,), {"answers": answers})
+    handler = type("Handler", (Answers,), {"answers": answers})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -205,6 +205,14 @@ def test_the_written_configuration_changes_nothing_until_edited(ccos: Run, home:
     assert edited.model_dump(exclude={"config_file"}) == before.model_dump(exclude={"config_file"})
 
 
+def test_init_adds_no_second_configuration(ccos: Run, home: Path) -> None:
+    home.mkdir()
+    (home / "ccos.json").write_text("{}")
+    assert ccos("init").code == 0
+    assert not (home / "ccos.toml").exists()
+    assert ccos("queue").code == 0
+
+
 def test_init_says_when_the_audit_trail_is_broken(ccos: Run, home: Path) -> None:
     ccos("init")
     ccos("worker-that-does-not-exist")

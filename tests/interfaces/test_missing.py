@@ -19,6 +19,7 @@ import pytest
 from ccos.capabilities import EffectType
 from ccos.errors import ProviderInterruptedError
 from interfaces.conftest import Result, Run
+from interfaces.service import Slow
 from opening import Counter, opened
 
 
@@ -254,6 +255,43 @@ def test_ctrl_c_keeps_the_execution(
     assert "Traceback" not in result.err
     shown = ccos("executions", "show", kept["id"], "--json").json
     assert shown["execution"]["state"] == "parked"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_ctrl_c_in_the_middle_of_a_call_says_what_is_kept(
+    ccos: Run, service: tuple[str, dict[str, Any]], tmp_path: Path, method: str
+) -> None:
+    url, answers = service
+    slow = answers["/slow"] = Slow()
+    acts = method == "POST"
+    file = tmp_path / "slow.json"
+    file.write_text(
+        json.dumps(
+            {
+                "id": "slow.call",
+                "name": "Slow",
+                "provider": {"type": "http", "base_url": url, "path": "/slow", "method": method},
+                "effect_type": "effectful" if acts else "read_only",
+            }
+        )
+    )
+    assert ccos("capabilities", "add", file, "--by", "ann").code == 0
+    process = started("call", "slow.call", "--json")
+    assert slow.asked.wait(30)
+    result = ended(process, signal.SIGINT)
+    slow.let_go.set()
+    assert result.code == 130
+    if not acts:
+        assert result.json["executions"] == []
+        assert "run it again" in result.err
+        return
+    [kept] = result.json["executions"]
+    assert f"{kept['id']} is kept (running). Go on with `ccos worker`" in result.err
+    worker = started("worker")
+    told(worker, "the outcome of call 0 is unknown")
+    assert ended(worker, signal.SIGTERM).code == 0
+    shown = ccos("executions", "show", kept["id"], "--json").json
+    assert shown["outcome"]["effects"][0]["capability_id"] == "slow.call"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
