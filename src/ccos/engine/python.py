@@ -305,6 +305,7 @@ class PlanSession:
         while True:
             match self._snapshot:
                 case monty.MontyComplete() as complete:
+                    _refuse_unawaited(calls)
                     return Finished(_checked_value(complete.output))
                 case monty.FutureSnapshot():
                     return Waiting(tuple(calls), frozenset(self._numbers.values()))
@@ -318,7 +319,7 @@ class PlanSession:
     def _known_names(self) -> dict[str, Any]:
         """What the plan's text refers to without defining it."""
         return {
-            CALL: _call_by_id,
+            CALL: call,
             **{root: self._namespace(root) for root in self._plan.namespaces},
         }
 
@@ -377,6 +378,8 @@ class PlanSession:
     def _call(self, request: monty.FunctionSnapshot, calls: list[HostCall]) -> monty.SyncSnapshot:
         try:
             call = self._host_call(request)
+        except NameError as error:
+            return request.resume({"exc_type": "NameError", "message": str(error)})
         except (TypeError, CapabilityError) as error:
             words = error.message if isinstance(error, CapabilityError) else str(error)
             return request.resume({"exc_type": "TypeError", "message": words})
@@ -387,6 +390,8 @@ class PlanSession:
     def _host_call(self, request: monty.FunctionSnapshot) -> HostCall:
         positional = list(request.args)
         if request.object_id is None:
+            if request.function_name != CALL:
+                raise NameError(f"name {str(request.function_name)!r} is not defined")
             if not positional or not isinstance(positional[0], str):
                 raise TypeError("call() takes the id of a capability as its first argument.")
             target = positional.pop(0)
@@ -454,8 +459,18 @@ class _AnyAttribute(monty.ClassInstance):
         raise AttributeError(name)
 
 
-def _call_by_id(*_: Any, **__: Any) -> None:
+def call(*_: Any, **__: Any) -> None:
     """The value of the name ``call`` in a plan; the sandbox only ever sends its calls to us."""
+
+
+def _refuse_unawaited(calls: list[HostCall]) -> None:
+    """A call that nothing waits for was not made, which a plan should not seem to have done."""
+    for one in calls:
+        raise PlanError(
+            f"Line {one.line}: {one.target} was called without `await`, so nothing came of it.",
+            next_step="Write `await` before the call.",
+            details={"line": one.line},
+        )
 
 
 def _namespace_id(path: str) -> uuid.UUID:
