@@ -107,7 +107,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, An
     answers: dict[str, Any] = {}
     handler = type("Handler", (Answers,), {"answers": answers})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("CCOS_EGRESS_PRIVATE_HOSTS", "127.0.0.1")
     monkeypatch.setenv("CCOS_REQUIRE_HTTPS", "false")
