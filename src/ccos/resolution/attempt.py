@@ -97,21 +97,24 @@ class Attempts:
     async def discover(self, capability_id: str) -> Step:
         """Ask the sources in their order until one has a candidate that is good enough."""
         request = await self.queue.get(capability_id)
-        for approval in await self._granted(request):
+        granted_before = await self._granted(request)
+        for approval in granted_before:
             if approval.candidate is not None:
                 return {"next": "conclude", "found": approval.candidate, "methods": []}
         arguments = await self.storage.read(lambda c: waiting_arguments(c, capability_id))
-        wanted = Wanted(capability_id, arguments, request.context)
+        wanted = Wanted(capability_id, arguments, request.context, approved=bool(granted_before))
         level = assess(capability_id).level
         methods: list[str] = []
         candidates: list[Candidate] = []
         ranked: list[Ranked] = []
         problems: list[str] = []
+        withheld: list[str] = []
         try:
             async with asyncio.timeout(self.config.resolution_timeout_seconds):
                 for source in self._permitted(level):
                     methods.append(source.method)
-                    found, problem = await self._search(source, wanted)
+                    found, problem, unasked = await self._search(source, wanted)
+                    withheld += unasked
                     candidates += found
                     problems += [f"{source.name}: {problem}"] if problem else []
                     ranked = rank(capability_id, arguments, candidates)
@@ -135,7 +138,8 @@ class Attempts:
         )
         if chosen is None:
             why = "; ".join((_why_nothing(ranked), *problems))
-            return {"next": "conclude", "found": None, "methods": methods, "reason": why}
+            nothing = {"next": "conclude", "found": None, "methods": methods, "reason": why}
+            return {**nothing, "withheld": withheld}
         data = _as_data(chosen, methods[-1], [one for one in ranked if one is not chosen])
         return {"next": "conclude", "found": data, "methods": methods}
 
@@ -152,15 +156,17 @@ class Attempts:
 
     async def _search(
         self, source: Source, wanted: Wanted
-    ) -> tuple[Sequence[Candidate], str | None]:
-        """What a source proposes, and what was wrong with it."""
+    ) -> tuple[Sequence[Candidate], str | None, list[str]]:
+        """What a source proposes, what was wrong with it, and what it may not start unasked."""
         started = time.perf_counter()
         problem = None
+        withheld: list[str] = []
         found: Sequence[Candidate] = ()
         try:
             found = await source.find(wanted)
         except SourceError as error:
             problem = error.message
+            withheld = error.details.get("needs_approval", [])
         except CcosError as error:
             problem = f"{error.code}: {error.message}"
         except Exception as error:
@@ -180,7 +186,7 @@ class Attempts:
                 },
             )
         )
-        return found, problem
+        return found, problem, withheld
 
     async def conclude(self, capability_id: str, run: int, step: Step) -> Step:
         """Judge what was found: register it, ask a person, or count a failure."""
@@ -188,6 +194,10 @@ class Attempts:
         if not _is_current(request, run):
             return _RESUME if request.status is RequestStatus.RESOLVED else _STOP
         found, methods = step["found"], step["methods"]
+        if found is None and step.get("withheld"):
+            question = _question_about(assess(capability_id), step["withheld"])
+            await self._refuse_or_ask(request, run, Decision.ASK, question, None)
+            return _STOP
         if found is None:
             await self._fail(request, run, step["reason"], methods)
             return _STOP
@@ -431,6 +441,20 @@ def _as_data(chosen: Ranked, method: str, others: list[Ranked]) -> dict[str, Any
             if one.misfit is None
         ],
     }
+
+
+def _question_about(assessment: RiskAssessment, withheld: list[str]) -> RiskAssessment:
+    """May these be started? A yes covers looking at them, not what is found there."""
+    return replace(
+        assessment,
+        level=max(assessment.level, RiskLevel.MEDIUM, key=lambda one: one.rank),
+        risk_factors=(
+            *assessment.risk_factors,
+            *(f"{name} would be started to see what it offers" for name in withheld),
+        ),
+        requires_human_approval=True,
+        recommendation="Ask a person.",
+    )
 
 
 def _assess_change(

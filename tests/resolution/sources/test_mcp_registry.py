@@ -137,7 +137,7 @@ async def test_the_best_remote_servers_are_asked_and_judged_by_their_address() -
 
 
 @pytest.mark.anyio
-async def test_packages_run_only_where_that_is_allowed() -> None:
+async def test_packages_run_only_when_a_person_approved_the_search() -> None:
     invoker = McpInvoker(
         Launcher({"PATH": os.environ["PATH"], "HOME": "/"}),
         lambda _: httpx2.AsyncHTTPTransport(),
@@ -146,11 +146,12 @@ async def test_packages_run_only_where_that_is_allowed() -> None:
     try:
         async with running() as registry:
             careful = source(registry.url, invoker.list_tools)
-            assert await careful.find(Wanted("clock.get_current_time")) == []
-            bold = source(registry.url, invoker.list_tools, launch_packages=True)
-            found = await bold.find(Wanted("clock.get_current_time"))
+            with pytest.raises(SourceError, match="nobody approved") as refusal:
+                await careful.find(Wanted("clock.get_current_time"))
+            found = await careful.find(Wanted("clock.get_current_time", approved=True))
     finally:
         await invoker.aclose()
+    assert refusal.value.details["needs_approval"] == ["io.github.someone/clock"]
     assert {item.manifest.id for item in found} == {
         "mcp.io.github.someone.clock.get_current_time",
         "mcp.io.github.someone.clock.convert_time",
@@ -163,9 +164,9 @@ async def test_packages_run_only_where_that_is_allowed() -> None:
 async def test_nothing_secret_is_passed_before_an_approval() -> None:
     servers = Servers()
     async with running() as registry:
-        both = source(registry.url, servers.list_tools, launch_packages=True)
-        (github,) = await both.find(Wanted("github.list_issues"))
-        (translate,) = await both.find(Wanted("translate.text"))
+        both = source(registry.url, servers.list_tools)
+        (github,) = await both.find(Wanted("github.list_issues", approved=True))
+        (translate,) = await both.find(Wanted("translate.text", approved=True))
     assert [getattr(server, "auth", None) for server in servers.asked] == [None, None]
     assert isinstance(servers.asked[1], StdioServer)
     assert servers.asked[1].environment == ()

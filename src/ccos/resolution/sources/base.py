@@ -18,6 +18,8 @@ class Wanted:
     capability_id: str
     arguments: dict[str, Any] | None = None
     context: str = ""
+    approved: bool = False
+    """Whether a person said yes to looking for it, and so to starting what has to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Source(Protocol):
         """What this source proposes; nothing lets the search go on elsewhere.
 
         Raises:
-            SourceError: if the source failed as a whole; the search goes on all the same.
+            SourceError: if the source failed as a whole; the search goes on all the same. Where it
+                found only what must not be started without a person,
+                ``details["needs_approval"]`` lists that.
         """
         ...

@@ -47,7 +47,7 @@ class McpRegistry:
     """Searches the registry by the words of an id and asks the best servers for their tools.
 
     To ask a package for its tools is to run it. A package that a stranger published therefore only
-    runs if ``launch_packages`` allows that; no secret and no variable of CCOS is passed to it, nor
+    runs if a person approved the search; no secret and no variable of CCOS is passed to it, nor
     to a remote server, before somebody approved it.
 
     Args:
@@ -58,7 +58,6 @@ class McpRegistry:
         max_servers: How many servers one search may bring.
         cache_ttl_seconds: How long the answer to a search is reused.
         introspected: How many servers are asked for their tools.
-        launch_packages: Whether packages are run to learn their tools.
         operator_official: Hosts that an operator declared official.
         operator_approved: Hosts that an operator approved.
     """
@@ -78,7 +77,6 @@ class McpRegistry:
         max_servers: int = 100,
         cache_ttl_seconds: float = 3600.0,
         introspected: int = 3,
-        launch_packages: bool = False,
         operator_official: frozenset[str] = frozenset(),
         operator_approved: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
@@ -90,7 +88,6 @@ class McpRegistry:
         self._max_servers = max_servers
         self._cache_ttl_seconds = cache_ttl_seconds
         self._introspected = introspected
-        self._launch_packages = launch_packages
         self._operator_official = operator_official
         self._operator_approved = operator_approved
         self._clock = clock
@@ -106,10 +103,12 @@ class McpRegistry:
         ranked = await self.servers(wanted.capability_id)
         found: list[Candidate] = []
         faults: list[SourceError] = []
+        withheld: list[str] = []
         asked = 0
         for score, record in ranked:
-            server = self._usable(record)
+            server = self._usable(record, launch=wanted.approved)
             if server is None:
+                withheld += [record.name] if record.servers() else []
                 continue
             if asked == self._introspected:
                 break
@@ -128,9 +127,18 @@ class McpRegistry:
                 relevance=score,
                 tier=self._tier(record, server),
             )
-        if faults and not found:
+        if found:
+            return found
+        if faults:
             raise faults[0]
-        return found
+        if withheld:
+            names = withheld[: self._introspected]
+            raise SourceError(
+                f"{', '.join(names)} would have to be started to see what it offers, and nobody "
+                "approved that.",
+                details={"needs_approval": names},
+            )
+        return []
 
     async def servers(self, capability_id: str) -> list[tuple[float, RegistryServer]]:
         """The servers that could offer ``capability_id`` with their relevance, best first.
@@ -210,9 +218,9 @@ class McpRegistry:
         following = metadata.get("nextCursor") if isinstance(metadata, dict) else None
         return items, following if isinstance(following, str) else ""
 
-    def _usable(self, record: RegistryServer) -> McpServer | None:
+    def _usable(self, record: RegistryServer, *, launch: bool) -> McpServer | None:
         for server in record.servers():
-            if isinstance(server, HttpServer) or self._launch_packages:
+            if isinstance(server, HttpServer) or launch:
                 return server
         return None
 
