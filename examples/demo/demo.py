@@ -27,6 +27,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,9 +128,29 @@ def ended(program: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             program.stdout.close()
 
 
+@dataclass(frozen=True)
+class Service:
+    """httpbin, served by a program of its own at a host and port of this machine."""
+
+    address: str
+    program: subprocess.Popen[str]
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            DemoError: if it does not.
+        """
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not answers(f"http://{self.address}/uuid"):
+            if self.program.poll() is not None or time.monotonic() > give_up:
+                raise DemoError("httpbin does not start; is `httpbin[mainapp]` installed?")
+            time.sleep(0.05)
+
+
 @contextlib.contextmanager
-def httpbin() -> Iterator[str]:
-    """Start httpbin on a free port of this machine; gives its host and port."""
+def httpbin() -> Iterator[Service]:
+    """Start httpbin on a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -143,20 +164,7 @@ def httpbin() -> Iterator[str]:
         start_new_session=True,
     )
     with ended(server):
-        yield f"127.0.0.1:{port}"
-
-
-def wait_for(service: str) -> None:
-    """Wait until httpbin answers.
-
-    Raises:
-        DemoError: if it does not.
-    """
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not answers(f"http://{service}/uuid"):
-        if time.monotonic() > give_up:
-            raise DemoError("httpbin does not start; is `httpbin[mainapp]` installed?")
-        time.sleep(0.05)
+        yield Service(f"127.0.0.1:{port}", server)
 
 
 def answers(url: str) -> bool:
@@ -224,14 +232,14 @@ def check(outcome: dict[str, Any]) -> None:
         raise DemoError(f"The time is not that of Paris: {value['opened']}.")
 
 
-def tell(ccos: CommandLine, service: str) -> None:
+def tell(ccos: CommandLine, service: Service) -> None:
     explain("A plan calls two capabilities. Nobody has registered them.")
     say(f"\n$ cat plan.py\n{(HERE / 'plan.py').read_text().rstrip()}")
     ccos.run("check", "plan.py", expect=4)
 
     explain("Run it all the same. It parks while providers are looked for: the MCP server is of")
     say("# low risk and registered at once, the HTTP service waits for a person. Then: kill -9.")
-    wait_for(service)
+    service.wait()
     park_and_kill(ccos)
 
     explain("The process is gone. The plan is not.")
@@ -262,7 +270,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="ccos-demo-") as home, httpbin() as service:
-            tell(CommandLine(environment(Path(home), service)), service)
+            tell(CommandLine(environment(Path(home), service.address)), service)
     except KeyboardInterrupt:
         say("\nInterrupted; everything is cleaned up.")
         return 130
