@@ -69,6 +69,8 @@ def read_plan(source: str, *, name: str = "plan") -> Plan:
         source.encode("utf-8")
         tree = ast.parse(source, filename=name)
     except SyntaxError as error:
+        if error.lineno is None:
+            raise PlanError(f"{name} cannot be read: {error.msg}.") from error
         raise PlanError(
             f"{name}, line {error.lineno}, column {error.offset}: {error.msg}.",
             details={"line": error.lineno, "column": error.offset},

@@ -185,6 +185,8 @@ class PlanSession:
     _numbers: dict[int, int] = field(default_factory=dict)
     """Monty's call id of each unsettled call, and our sequence for it."""
     _paths: dict[uuid.UUID, str] = field(default_factory=dict)
+    _namespaces: dict[str, monty.ClassInstance] = field(default_factory=dict)
+    """What the interpreter was given for each path; it wants the same object every time."""
     _blob: bytes = b""
     """What the session was restored from, as long as nothing was delivered to it."""
     _state: bytes = b""
@@ -330,13 +332,15 @@ class PlanSession:
         return lookup.resume(value=self._namespace(path))
 
     def _namespace(self, path: str) -> monty.ClassInstance:
-        identity = _namespace_id(path)
-        self._paths[identity] = path
-        return _AnyAttribute(
-            _Namespace(path),
-            id=identity,
-            class_type=monty.ClassType(_Namespace, id=_NAMESPACE_CLASS),
-        )
+        if path not in self._namespaces:
+            identity = _namespace_id(path)
+            self._paths[identity] = path
+            self._namespaces[path] = _AnyAttribute(
+                _Namespace(path),
+                id=identity,
+                class_type=monty.ClassType(_Namespace, id=_NAMESPACE_CLASS),
+            )
+        return self._namespaces[path]
 
     def _ask_system(
         self, request: monty.FunctionSnapshot, calls: list[HostCall]
