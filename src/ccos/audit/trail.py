@@ -100,14 +100,15 @@ class AuditTrail:
         self._newest_seen = head.seq if head is not None else 0
 
     async def adopt(self) -> Verification:
-        """Sign the newest entry as this installation's head, if all entries before it hold.
+        """Sign the newest entry as this installation's head, if it has none and all entries hold.
 
         For an installation that joins a database which others have written already.
         """
         found = await self.verify()
-        if found.first_bad is not None and found.head_seq is not None:
-            return found
+        head, damage = self._stored_head()
         last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
+        if head is not None or damage or found.entries != (last.seq if last else 0):
+            return found
         self._head_file.advance(Head(last.seq, last.hash) if last else Head(0, GENESIS))
         await self.start()
         return await self.verify()
