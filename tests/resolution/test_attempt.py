@@ -15,6 +15,7 @@ from ccos.assembly import Ccos
 from ccos.capabilities import ApprovalStatus, EffectType, TrustTier
 from ccos.errors import ProviderUnavailableError, SourceError, StorageError
 from ccos.events import EventType
+from ccos.marketplace import Registered
 from ccos.resolution.queue import Request, RequestStatus
 from ccos.resolution.results import (
     AwaitingApproval,
@@ -462,6 +463,53 @@ async def test_an_attempt_whose_request_was_taken_over_writes_nothing(
         request = await request_for(ccos)
         assert (request.status, request.worker_id) == (RequestStatus.IN_PROGRESS, "w-other")
         assert await ccos.marketplace.get("weather.current") is None
+
+
+async def test_an_attempt_that_is_taken_over_in_its_last_moment_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ScriptedSource()
+    async with opened(tmp_path, source, **RESOLVING) as ccos:
+        source.candidates = [await offer(ccos, "mcp.meteo.current_weather")]
+        await ccos.resolver.enqueue_missing_capability("weather.current")
+        get = ccos.marketplace.get
+
+        async def late(capability_id: str) -> Registered | None:
+            if capability_id == "mcp.meteo.current_weather":
+                await change(ccos, sa.update(resolutions).values(run_count=7))
+            return await get(capability_id)
+
+        monkeypatch.setattr(ccos.marketplace, "get", late)
+        await ccos.resolver.process_queue()
+        assert await status(ccos, "weather.current") is RequestStatus.IN_PROGRESS
+        assert await get("mcp.meteo.current_weather") is None
+
+
+async def test_an_approved_definition_that_would_get_another_version_is_asked_about_again(
+    tmp_path: Path,
+) -> None:
+    source = ScriptedSource()
+    async with opened(tmp_path, source, **RESOLVING) as ccos:
+        first = await offer(ccos, "weather.current")
+        source.candidates = [first]
+        assert isinstance(await resolve(ccos), Resolved)
+        await ccos.marketplace.quarantine("weather.current", actor="ccos", reason="changed")
+        changed = first.manifest.model_copy(update={"description": "Other words."})
+        source.candidates = [Candidate(changed, "scripted", "test", 1.0, TrustTier.APPROVED)]
+        asked = await resolve(ccos)
+        assert isinstance(asked, AwaitingApproval)
+        await ccos.resolver.approve(approval_id=asked.approval_id, by="alice")
+        # Meanwhile an operator registers something else under the version that was approved.
+        operators = first.manifest.model_copy(
+            update={"description": "By hand.", "version": "1.1.0"}
+        )
+        await ccos.marketplace.register(operators, actor="bob")
+        await ccos.marketplace.quarantine("weather.current", actor="bob", reason="by mistake")
+        again = await resolve(ccos)
+        assert isinstance(again, AwaitingApproval)
+        approval = await ccos.resolver.approvals.get(again.approval_id)
+        assert approval.candidate is not None
+        assert approval.candidate["manifest"]["version"] == "1.2.0"
 
 
 async def test_with_auto_resume_off_the_call_stays_parked_and_can_be_resumed_by_hand(

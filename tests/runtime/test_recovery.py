@@ -15,8 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from ccos.assembly import Ccos
-from ccos.capabilities import EffectType
+from ccos.capabilities import EffectType, Manifest
 from ccos.events import EventType
+from ccos.providers.local import LocalInvoker
 from ccos.runtime import Completed, ExecutionState, Worker, Workers, this_worker
 from ccos.storage.schema import executions, workers
 from opening import (
@@ -97,6 +98,34 @@ async def test_calls_that_can_be_repeated_are_repeated_and_settled_effects_are_n
             (recovered,) = await happened(other, EventType.EXECUTION_RECOVERED)
             assert recovered["previous_worker"] == "w-dead"
             assert await other.runtime.recover() == []
+
+
+async def test_a_call_keeps_its_idempotency_key_over_a_recovery_and_shares_it_with_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[tuple[str, str]] = []
+    invoke = LocalInvoker.invoke
+
+    async def watched(
+        self: LocalInvoker, manifest: Manifest, arguments: dict[str, Any], *, idempotency_key: str
+    ) -> Any:
+        keys.append((manifest.id, idempotency_key))
+        return await invoke(self, manifest, arguments, idempotency_key=idempotency_key)
+
+    monkeypatch.setattr(LocalInvoker, "invoke", watched)
+    stuck = Stuck()
+    async with opened(tmp_path) as ccos, opened(tmp_path) as other:
+        for one in (ccos, other):
+            await one.register("effect.make", Counter())
+            await one.register("stuck.one", stuck, effect_type=EffectType.IDEMPOTENT)
+        async with died_in(ccos, PLAN + "\nawait effect.make()", stuck.reached) as execution_id:
+            value((await other.runtime.recover())[0])
+            assert keys == [
+                ("effect.make", f"{execution_id}:0"),
+                ("stuck.one", f"{execution_id}:1"),
+                ("stuck.one", f"{execution_id}:1"),
+                ("effect.make", f"{execution_id}:2"),
+            ]
 
 
 async def test_an_effect_that_was_under_way_is_left_to_a_person(
