@@ -200,6 +200,27 @@ async def test_of_two_runtimes_that_resume_each_execution_is_resumed_by_one(
         assert (await first.audit.verify()).intact
 
 
+async def test_an_execution_is_resumed_once_at_a_time_in_a_process(tmp_path: Path) -> None:
+    reached, go_on, calls = asyncio.Event(), asyncio.Event(), Counter()
+
+    async def slow() -> int:
+        calls.calls.append({})
+        reached.set()
+        await go_on.wait()
+        return 1
+
+    async with opened(tmp_path, **DETECTING) as ccos:
+        ticket = parked(await ccos.call("slow.one"))
+        await ccos.register("slow.one", slow, effect_type=EffectType.PURE)
+        resuming = asyncio.create_task(ccos.runtime.resume(ticket.execution_id))
+        await reached.wait()
+        with pytest.raises(ExecutionStateError, match="being resumed already"):
+            await ccos.runtime.resume(ticket.execution_id)
+        go_on.set()
+        assert value(await resuming) == 1
+        assert len(calls.calls) == 1
+
+
 async def test_a_parked_execution_can_be_cancelled_and_then_waits_for_nothing(
     tmp_path: Path, store: dict[str, str]
 ) -> None:
