@@ -315,6 +315,3 @@ def test_json_of_any_shape_survives_the_way_in_and_out() -> None:
         asyncio.run(main(values))
 
     check()
-
-
-test_json_of_any_shape_survives_the_way_in_and_out.pytestmark = []  # type: ignore[attr-defined]

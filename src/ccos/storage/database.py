@@ -123,8 +123,9 @@ class _Job:
         self.settled = True
         if self._loop is None or threading.get_ident() == self._thread:
             self._settle_here(action, value)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._settle_here, action, value)
+        else:
+            with contextlib.suppress(RuntimeError):  # the caller's event loop is gone
+                self._loop.call_soon_threadsafe(self._settle_here, action, value)
 
     def _settle_here(self, action: Callable[[Any], None], value: Any) -> None:
         if not self._future.done():
@@ -163,6 +164,7 @@ class Storage:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._hand_over()
         await asyncio.to_thread(self.close)
 
     def _open(self) -> None:
@@ -195,12 +197,13 @@ class Storage:
 
         return engine
 
-    def _connect(self, *, wait_seconds: float = _LOCK_WAIT_SECONDS) -> sa.Connection:
-        """A connection that waits at most so long for another process to finish its write."""
+    def _connect(self, *, waiting: bool = True) -> sa.Connection:
+        """A connection that waits for another process to finish its write, or does not."""
         assert self._engine is not None
         connection = self._engine.connect()
         if self.is_sqlite:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
+            milliseconds = int(_LOCK_WAIT_SECONDS * 1000) if waiting else 0
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
         return connection
 
     def close(self) -> None:
@@ -270,7 +273,7 @@ class Storage:
                 return False
             try:
                 if self._here is None:
-                    self._here = self._connect(wait_seconds=0)
+                    self._here = self._connect(waiting=False)
                 self._here.exec_driver_sql("BEGIN IMMEDIATE")
             except sa.exc.OperationalError:
                 return False
@@ -349,6 +352,8 @@ class Storage:
                         connection, begun = self._connect(), False
                     if self.is_sqlite and not begun:
                         connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    elif not self.is_sqlite and not connection.in_transaction():
+                        connection.begin()
                     done = self._run_group(connection, group)
                 self._announce(done)
                 return connection
