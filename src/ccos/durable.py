@@ -104,6 +104,8 @@ class DurableEngine:
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",
             "enable_otlp": False,
+            # Nothing here waits for notifications, but stopping waits for the poller.
+            "notification_listener_polling_interval_sec": 0.25,
         }
         DBOS(config=configuration)
         self._registered = {

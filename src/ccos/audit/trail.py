@@ -20,19 +20,19 @@ from ccos.audit.redaction import redacted
 from ccos.canonical import canonical_json, content_hash
 from ccos.errors import AuditError
 from ccos.events import Event, EventBus
-from ccos.storage import Storage, Transaction
+from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import audit_entries
 
 GENESIS: Final = "sha256:" + "0" * 64
 _POSTGRES_LOCK: Final = 0x43434F5341554449
 _PAGE: Final = 1000
 _BEFORE_ALL: Final = -(2**63)
-_LAST: Final = (
+_LAST: Final = Statement(
     sa.select(audit_entries.c.seq, audit_entries.c.hash)
     .order_by(audit_entries.c.seq.desc())
     .limit(1)
 )
-_INSERT: Final = sa.insert(audit_entries).inline()
+_INSERT: Final = Statement(sa.insert(audit_entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class AuditTrail:
         again: :meth:`verify` goes on naming the fault until a person deals with it.
         """
         head, damage = self._stored_head()
-        last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
+        last = await self._storage.read(_LAST.first)
         if head is None and last is None and not damage:
             head = Head(0, GENESIS)
             self._head_file.advance(head)
@@ -106,7 +106,7 @@ class AuditTrail:
         """
         found = await self.verify()
         head, damage = self._stored_head()
-        last = await self._storage.read(lambda connection: connection.execute(_LAST).first())
+        last = await self._storage.read(_LAST.first)
         if head is not None or damage or found.entries != (last.seq if last else 0):
             return found
         self._head_file.advance(Head(last.seq, last.hash) if last else Head(0, GENESIS))
@@ -133,7 +133,7 @@ class AuditTrail:
     def _append(self, transaction: Transaction, events: list[Event]) -> Head:
         if transaction.dialect == "postgresql":
             transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
-        last = transaction.execute(_LAST).first()
+        last = _LAST.first(transaction.connection)
         seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
         self._anchored = self._anchored and self._still_holds(transaction.connection, seq)
         rows = []
@@ -142,7 +142,7 @@ class AuditTrail:
             entry = _entry(seq, previous, event)
             previous = entry["hash"]
             rows.append(entry)
-        transaction.execute(_INSERT, rows)
+        _INSERT.change_each(transaction.connection, rows)
         return Head(seq, previous)
 
     def _still_holds(self, connection: sa.Connection, last: int) -> bool:

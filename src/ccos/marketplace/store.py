@@ -42,16 +42,19 @@ from ccos.errors import (
 from ccos.events import Event, EventType
 from ccos.keys import LocalKey
 from ccos.marketplace import search
-from ccos.storage import Storage, Transaction
+from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import aliases, capabilities, counters
 
-_REVISION: Final = sa.select(counters.c.value).where(counters.c.name == "marketplace")
-_CURRENT: Final = sa.select(capabilities).where(
-    capabilities.c.id == sa.bindparam("id"),
-    capabilities.c.standing != "superseded",
-    capabilities.c.standing != "removed",
+_COUNTER: Final = sa.select(counters.c.value).where(counters.c.name == "marketplace")
+_REVISION: Final = Statement(_COUNTER)
+_CURRENT: Final = Statement(
+    sa.select(capabilities).where(
+        capabilities.c.id == sa.bindparam("id"),
+        capabilities.c.standing != "superseded",
+        capabilities.c.standing != "removed",
+    )
 )
-_BEHIND: Final = (
+_BEHIND: Final = Statement(
     sa.select(capabilities)
     .where(
         sa.or_(
@@ -177,7 +180,7 @@ class Marketplace:
         return await self.storage.read(lambda connection: self._get(connection, capability_id))
 
     def _get(self, connection: sa.Connection, capability_id: str) -> Registered | None:
-        revision = connection.execute(_REVISION).scalar_one()
+        revision = _REVISION.scalar(connection)
         with self._lock:
             known = self._cache.get(capability_id)
             if known is None or known.revision != revision:
@@ -468,7 +471,7 @@ class Marketplace:
     def hold_still(self, transaction: Transaction) -> None:
         """Keep every other process from registering anything until ``transaction`` ends."""
         if transaction.dialect == "postgresql":
-            transaction.execute(_REVISION.with_for_update())
+            transaction.execute(_COUNTER.with_for_update())
 
     async def registered(self, *, include_withheld: bool = True) -> list[Registered]:
         """Every capability that is registered now, by id."""
@@ -522,12 +525,12 @@ class Marketplace:
 
 
 def _current_row(connection: sa.Connection, capability_id: str) -> Any:
-    return connection.execute(_CURRENT, {"id": capability_id}).first()
+    return _CURRENT.first(connection, {"id": capability_id})
 
 
 def _row_behind(connection: sa.Connection, capability_id: str) -> Any:
     """The current row of an id, or of the id that an alias points to."""
-    return connection.execute(_BEHIND, {"id": capability_id}).first()
+    return _BEHIND.first(connection, {"id": capability_id})
 
 
 def _checked_update(

@@ -17,7 +17,7 @@ from ccos.config import MissingCapabilityConfig
 from ccos.errors import ResolutionNotFoundError
 from ccos.events import Event, EventType
 from ccos.runtime import Sighting
-from ccos.storage import Storage, Transaction
+from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import resolutions
 
 
@@ -69,9 +69,11 @@ _OPEN: Final = (
 )
 
 
-_REQUEST: Final = sa.select(resolutions).where(resolutions.c.capability_id == sa.bindparam("id"))
-_INSERT: Final = sa.insert(resolutions)
-_OPEN_COUNT: Final = (
+_REQUEST: Final = Statement(
+    sa.select(resolutions).where(resolutions.c.capability_id == sa.bindparam("id"))
+)
+_INSERT: Final = Statement(sa.insert(resolutions))
+_OPEN_COUNT: Final = Statement(
     sa.select(sa.func.count()).select_from(resolutions).where(resolutions.c.status.in_(_OPEN))
 )
 
@@ -140,7 +142,7 @@ class ResolutionQueue:
 
     def _note(self, transaction: Transaction, sighting: Sighting, priority: Priority) -> None:
         now = time.time()
-        row = transaction.execute(_REQUEST, {"id": sighting.capability_id}).first()
+        row = _REQUEST.first(transaction.connection, {"id": sighting.capability_id})
         if row is None:
             self._add(transaction, sighting, priority, now)
             return
@@ -171,11 +173,11 @@ class ResolutionQueue:
     def _add(
         self, transaction: Transaction, sighting: Sighting, priority: Priority, now: float
     ) -> None:
-        waiting = transaction.execute(_OPEN_COUNT).scalar_one()
+        waiting = _OPEN_COUNT.scalar(transaction.connection)
         room = waiting < self._config.max_pending_capabilities
         status = RequestStatus.PENDING if room else RequestStatus.DEFERRED
-        transaction.execute(
-            _INSERT,
+        _INSERT.change(
+            transaction.connection,
             {
                 "capability_id": sighting.capability_id,
                 "status": status.value,
@@ -332,7 +334,7 @@ class ResolutionQueue:
             return 0
 
         def unit(transaction: Transaction) -> int:
-            used = transaction.execute(_OPEN_COUNT).scalar_one()
+            used = _OPEN_COUNT.scalar(transaction.connection)
             room = max(0, self._config.max_pending_capabilities - used)
             chosen = list(transaction.execute(candidates.limit(room)).scalars())
             for capability_id in chosen:
@@ -409,7 +411,7 @@ def load_request(connection: sa.Connection, capability_id: str) -> Request:
     Raises:
         ResolutionNotFoundError: if nobody asked for it.
     """
-    row = connection.execute(_REQUEST, {"id": capability_id}).first()
+    row = _REQUEST.first(connection, {"id": capability_id})
     if row is None:
         raise ResolutionNotFoundError(
             f"Nobody asked for {capability_id}.", details={"capability_id": capability_id}

@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ccos.errors import ExecutionNotFoundError, ExecutionStateError
-from ccos.storage import Transaction
+from ccos.storage import Statement, Transaction
 from ccos.storage.schema import executions, journal, waits
 
 
@@ -99,12 +99,12 @@ class Entry:
 
 
 _ID_BYTES: Final = 9
-_JOURNAL_INSERT: Final = sa.insert(journal)
+_JOURNAL_INSERT: Final = Statement(sa.insert(journal))
 _ENTRY_KEY: Final = (
     journal.c.execution_id == sa.bindparam("key_execution"),
     journal.c.sequence == sa.bindparam("key_sequence"),
 )
-_ENTRY_UPDATE: Final = (
+_ENTRY_UPDATE: Final = Statement(
     sa.update(journal)
     .where(*_ENTRY_KEY)
     .values(
@@ -115,19 +115,21 @@ _ENTRY_UPDATE: Final = (
         settled_at=sa.bindparam("new_settled_at"),
     )
 )
-_EXECUTION_INSERT: Final = sa.insert(executions)
-_WAITS_INSERT: Final = sa.insert(waits)
-_WAITS_DELETE: Final = sa.delete(waits).where(waits.c.execution_id == sa.bindparam("key_execution"))
+_EXECUTION_INSERT: Final = Statement(sa.insert(executions))
+_WAITS_INSERT: Final = Statement(sa.insert(waits))
+_WAITS_DELETE: Final = Statement(
+    sa.delete(waits).where(waits.c.execution_id == sa.bindparam("key_execution"))
+)
 _SUMMARY: Final = [column for column in executions.c if column.name != "snapshot"]
 
-_EXECUTION: Final = sa.select(*_SUMMARY).where(executions.c.id == sa.bindparam("id"))
-_PARKED: Final = sa.select(executions).where(executions.c.id == sa.bindparam("id"))
-_JOURNAL: Final = (
+_EXECUTION: Final = Statement(sa.select(*_SUMMARY).where(executions.c.id == sa.bindparam("id")))
+_PARKED: Final = Statement(sa.select(executions).where(executions.c.id == sa.bindparam("id")))
+_JOURNAL: Final = Statement(
     sa.select(journal)
     .where(journal.c.execution_id == sa.bindparam("id"))
     .order_by(journal.c.sequence)
 )
-_WAITS: Final = (
+_WAITS: Final = Statement(
     sa.select(waits.c.capability_id)
     .where(waits.c.execution_id == sa.bindparam("id"))
     .order_by(waits.c.capability_id)
@@ -141,8 +143,8 @@ def new_execution_id() -> str:
 
 def insert_execution(transaction: Transaction, execution: Execution, **values: Any) -> None:
     """Store a new execution; ``values`` are columns that differ from it."""
-    transaction.execute(
-        _EXECUTION_INSERT,
+    _EXECUTION_INSERT.change(
+        transaction.connection,
         {
             "id": execution.id,
             "kind": execution.kind.value,
@@ -176,8 +178,8 @@ def change_execution(
     Raises:
         ExecutionStateError: if it is not, because it was cancelled or taken over.
     """
-    changed = transaction.execute(
-        _execution_update(frozenset(values), owned=owner is not None),
+    changed = _execution_update(frozenset(values), owned=owner is not None).change(
+        transaction.connection,
         {
             "key_id": execution_id,
             "key_state": expected.value,
@@ -186,7 +188,7 @@ def change_execution(
             **{f"new_{name}": value for name, value in values.items()},
         },
     )
-    if changed.rowcount != 1:
+    if changed != 1:
         raise ExecutionStateError(
             f"{execution_id} is no longer {expected.value} here: it was cancelled, or another "
             "worker took it over.",
@@ -195,10 +197,10 @@ def change_execution(
 
 
 @lru_cache
-def _execution_update(names: frozenset[str], *, owned: bool) -> sa.Update:
+def _execution_update(names: frozenset[str], *, owned: bool) -> Statement:
     """The statement that sets these columns; made once, since making one costs more than it."""
     owner = executions.c.worker_id
-    return (
+    return Statement(
         sa.update(executions)
         .where(
             executions.c.id == sa.bindparam("key_id"),
@@ -212,10 +214,11 @@ def _execution_update(names: frozenset[str], *, owned: bool) -> sa.Update:
 def write_entries(transaction: Transaction, fresh: list[Entry], changed: list[Entry]) -> None:
     """Insert the ``fresh`` entries of a journal and update the ``changed`` ones."""
     if fresh:
-        transaction.execute(_JOURNAL_INSERT, [_entry_row(entry) for entry in fresh])
+        rows = [_entry_row(entry) for entry in fresh]
+        _JOURNAL_INSERT.change_each(transaction.connection, rows)
     for entry in changed:
-        transaction.execute(
-            _ENTRY_UPDATE,
+        _ENTRY_UPDATE.change(
+            transaction.connection,
             {
                 "key_execution": entry.execution_id,
                 "key_sequence": entry.sequence,
@@ -231,12 +234,12 @@ def write_entries(transaction: Transaction, fresh: list[Entry], changed: list[En
 def add_waits(transaction: Transaction, execution_id: str, missing: list[str]) -> None:
     """Let the execution wait for these capabilities."""
     rows = [{"execution_id": execution_id, "capability_id": one} for one in missing]
-    transaction.execute(_WAITS_INSERT, rows)
+    _WAITS_INSERT.change_each(transaction.connection, rows)
 
 
 def end_waits(transaction: Transaction, execution_id: str) -> None:
     """Let the execution wait for nothing."""
-    transaction.execute(_WAITS_DELETE, {"key_execution": execution_id})
+    _WAITS_DELETE.change(transaction.connection, {"key_execution": execution_id})
 
 
 def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
@@ -245,7 +248,7 @@ def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
     Raises:
         ExecutionNotFoundError: if there is none.
     """
-    row = connection.execute(_EXECUTION, {"id": execution_id}).first()
+    row = _EXECUTION.first(connection, {"id": execution_id})
     if row is None:
         raise _not_found(execution_id)
     return _execution(row)
@@ -263,7 +266,7 @@ def load_parked(connection: sa.Connection, execution_id: str) -> tuple[Execution
     Raises:
         ExecutionNotFoundError: if there is none of this id.
     """
-    row = connection.execute(_PARKED, {"id": execution_id}).first()
+    row = _PARKED.first(connection, {"id": execution_id})
     if row is None:
         raise _not_found(execution_id)
     return _execution(row), row.snapshot
@@ -271,12 +274,12 @@ def load_parked(connection: sa.Connection, execution_id: str) -> tuple[Execution
 
 def load_journal(connection: sa.Connection, execution_id: str) -> list[Entry]:
     """The journal of an execution, by sequence."""
-    return [_entry(row) for row in connection.execute(_JOURNAL, {"id": execution_id}).all()]
+    return [_entry(row) for row in _JOURNAL.rows(connection, {"id": execution_id})]
 
 
 def load_waits(connection: sa.Connection, execution_id: str) -> list[str]:
     """The capabilities that an execution waits for."""
-    return list(connection.execute(_WAITS, {"id": execution_id}).scalars())
+    return [row.capability_id for row in _WAITS.rows(connection, {"id": execution_id})]
 
 
 def waiting_for(connection: sa.Connection, capability_id: str, limit: int) -> list[str]:
