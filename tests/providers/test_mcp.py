@@ -150,10 +150,8 @@ async def test_server_that_dies_at_start_is_quoted_and_not_started_endlessly() -
         assert "\x1b" not in caught.value.message
         with pytest.raises(ProviderUnavailableError, match="code 2"):
             await made.list_tools(bad("dies-at-start"))
-        started = time.monotonic()
         with pytest.raises(ProviderUnavailableError, match="tried again in"):
             await made.list_tools(bad("dies-at-start"))
-        assert time.monotonic() - started < 0.1
 
 
 async def test_server_that_hangs_is_given_up() -> None:
