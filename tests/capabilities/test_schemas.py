@@ -141,7 +141,6 @@ def test_size_is_bounded() -> None:
         {"$ref": "#/$defs/none"},
         {"$schema": "https://example.com/unheard-of"},
     ],
-    ids=repr,
 )
 def test_what_is_no_schema_is_refused_by_its_role(schema: Any) -> None:
     with pytest.raises(InvalidManifestError, match="output schema"):
