@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -173,6 +174,17 @@ def test_entry_before_the_first_is_found(installation: Installation, seq: int) -
     rows = installation.rows()
     installation.replace([{**rows[0], "seq": seq}, *rows])
     assert installation.verify().first_bad == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", ["actor", "data", "timestamp"])
+def test_text_made_bytes_is_found(installation: Installation, column: str) -> None:
+    installation.append(installation.trail(), 3)
+    statement = sa.text(f"UPDATE audit_entries SET {column} = CAST({column} AS BLOB) WHERE seq = 2")
+    installation.storage.write_blocking(
+        "tamper", lambda transaction: transaction.execute(statement)
+    )
+    assert installation.verify().first_bad == 2
 
 
 def test_untouched_trail_verifies(installation: Installation) -> None:

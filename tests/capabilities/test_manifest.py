@@ -12,15 +12,22 @@ from hypothesis import strategies as st
 
 from ccos.capabilities import (
     ApprovalStatus,
+    AuthReference,
     EffectType,
+    HttpProvider,
+    HttpServer,
     LocalProvider,
     Manifest,
+    McpProvider,
+    OpenApiProvider,
+    Provider,
     TrustTier,
     attestation_fault,
     attested,
     parse_manifest,
     provider_url,
 )
+from ccos.capabilities.providers import auth_references
 from ccos.errors import InvalidManifestError
 from ccos.keys import LocalKey
 
@@ -28,6 +35,7 @@ from .definitions import manifest_data
 
 KEY, STRANGER = LocalKey(b"k" * 32), LocalKey(b"s" * 32)
 HASH = "sha256:" + "a" * 64
+TOKEN = AuthReference(scheme="bearer", environment=("API_TOKEN",))
 
 
 def faults_of(data: Any) -> dict[str, str]:
@@ -98,6 +106,8 @@ def test_manifest_is_an_object(data: object) -> None:
         {"output_schema": {"properties": 3}},
         {"name": "x" * 501},
         {"description": "x" * 20_001},
+        {"effects": "network"},
+        {"effects": [1]},
         {"effects": ["x"] * 3 + [str(number) for number in range(101)]},
         {"metadata": {"a": 1}},
         {"metadata": {str(number): "" for number in range(101)}},
@@ -150,6 +160,32 @@ def test_every_kind_of_provider_survives_storing(provider: dict[str, Any]) -> No
     assert again.definition_hash() == manifest.definition_hash()
     expected = provider.get("base_url") or provider.get("server", {}).get("url")
     assert provider_url(manifest.provider) == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        (LocalProvider(handler="h"), ()),
+        (HttpProvider(base_url="https://x.example"), ()),
+        (HttpProvider(base_url="https://x.example", auth=TOKEN), (TOKEN,)),
+        (
+            OpenApiProvider(
+                document="d", base_url="https://x.example", method="GET", path="/", auth=(TOKEN,)
+            ),
+            (TOKEN,),
+        ),
+        (
+            McpProvider(
+                server=HttpServer(url="https://x.example", auth=TOKEN), tool="t", tool_hash=HASH
+            ),
+            (TOKEN,),
+        ),
+    ],
+)
+def test_secrets_that_a_provider_is_given(
+    provider: Provider, expected: tuple[AuthReference, ...]
+) -> None:
+    assert auth_references(provider) == expected
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ def test_what_is_no_version_is_refused(text: str) -> None:
         (schema(a={"enum": [1]}), schema(a={"enum": [1, 2]}), []),
         (schema(a={"enum": [1, 2]}), schema(a={"enum": [1]}), ["/a"]),
         (schema(a=STRING), schema(a={"type": ["string", "null"]}), []),
+        (schema(a=True), schema(a=STRING), ["/a"]),
+        (schema(a=STRING), schema(a=True), []),
         (True, True, []),
         (True, False, [""]),
         (False, True, []),

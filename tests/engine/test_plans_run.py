@@ -108,6 +108,18 @@ async def test_unknown_function_is_no_call_of_a_capability(host: Host, name: str
     assert host.calls == []
 
 
+async def test_unknown_name_is_an_error(host: Host) -> None:
+    with pytest.raises(PlanError, match="line 2: NameError"):
+        await host.run("x = 1\ny = foo")
+
+
+async def test_random_bytes_are_bounded(host: Host) -> None:
+    assert await host.run("import os\nlen(os.urandom(1000))") == 1000
+    with pytest.raises(LimitExceededError) as caught:
+        await host.run("import os\nlen(os.urandom(10_000_000))")
+    assert caught.value.details["limit"] == "entropy"
+
+
 async def test_call_that_nobody_awaits_is_refused(host: Host) -> None:
     with pytest.raises(PlanError, match=r"Line 2: mail\.send was called without `await`"):
         await host.run("x = 1\nmail.send(to='you')\n'sent'")
@@ -272,7 +284,9 @@ async def test_print_is_kept_up_to_a_bound(host: Host) -> None:
     assert len(host.printed) == 1_000_000
 
 
-@pytest.mark.parametrize("source", ["yield 1", "async with a.b() as c:\n    pass"])
+@pytest.mark.parametrize(
+    "source", ["yield 1", "async with a.b() as c:\n    pass", "break", "nonlocal x"]
+)
 async def test_python_that_the_interpreter_lacks_is_an_error(host: Host, source: str) -> None:
     with pytest.raises(PlanError):
         await host.run(source)
