@@ -121,7 +121,10 @@ class Ccos:
         exits.push_async_callback(self._finish_recordings)
         secrets = EnvironmentSecrets()
         mcp = McpInvoker(
-            Launcher(), lambda hosts: egress.transport("call an MCP server", hosts), secrets
+            Launcher(),
+            lambda hosts: egress.transport("call an MCP server", hosts),
+            secrets,
+            call_timeout_seconds=settings.mcp_call_timeout_seconds,
         )
         invokers: dict[str, Invoker] = {
             "local": self.local,

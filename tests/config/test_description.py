@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 
+import ccos.config
 from ccos.config import Settings, describe, load_settings, reference_table
+from ccos.config.description import is_acted_on
 from ccos.config.fields import SettingsModel, definitions
 
 SETTINGS = definitions(Settings)
@@ -88,3 +92,19 @@ def test_the_reference_table_names_every_key_and_variable() -> None:
         assert f"`{item.key}`" in table
         assert all(f"`{name}`" in table for name in item.setting.variables)
     assert "| `plan_max_calls` | `CCOS_PLAN_MAX_CALLS` | `1000` |" in table
+
+
+def test_a_setting_that_nothing_reads_is_described_as_such() -> None:
+    package = Path(ccos.config.__file__).parent.parent
+    text = "\n".join(
+        path.read_text() for path in package.rglob("*.py") if path.parent.name != "config"
+    )
+    for item in SETTINGS:
+        if item.key == "feature_profile" or item.key.startswith("old_config."):
+            continue  # others are derived from these
+        leaf = item.key.rpartition(".")[2]
+        if re.search(rf'[."]{leaf}\b', text) is None:
+            assert not is_acted_on(item.key), f"nothing reads {item.key}"
+    rows = {row.key: row.description for row in describe(load_settings(environ={}))}
+    assert rows["web_search_config.max_results"].endswith("No stage of this version acts on it.")
+    assert not rows["max_resolution_attempts"].endswith("acts on it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -33,6 +33,43 @@ class SettingRow:
     description: str
 
 
+_NOT_ACTED_ON: Final = (
+    "capability_storage",
+    "generated_capability_storage",
+    "synthesized_capability_storage",
+    "interactive",
+    "debug_missing_capability",
+    "mcp_auth_token",
+    "google_search_",
+    "bing_search_",
+    "feature_flags.http_wrapper_enabled",
+    "feature_flags.llm_synthesis_enabled",
+    "feature_flags.web_search_enabled",
+    "feature_flags.output_schema_introspection_enabled",
+    "feature_flags.validation_enabled",
+    "security_config.require_auth",
+    "llm_synthesis_config.",
+    "web_search_config.",
+    "tool_selection.",
+)
+
+
+def is_acted_on(key: str) -> bool:
+    """Whether some stage of this version does something about a setting.
+
+    The others are read and checked, so that a configuration written for them is not refused, and
+    every listing says so.
+    """
+    return not key.startswith(_NOT_ACTED_ON)
+
+
+def _description(definition: Definition) -> str:
+    text = definition.setting.description
+    if is_acted_on(definition.key):
+        return text
+    return f"{text} No stage of this version acts on it."
+
+
 def describe(loaded: LoadedSettings) -> list[SettingRow]:
     """One row for each setting, in the order of their definition."""
     return [
@@ -41,7 +78,7 @@ def describe(loaded: LoadedSettings) -> list[SettingRow]:
             value=_public(definition, definition.value_in(loaded.settings)),
             origin=str(loaded.origins[definition.key]),
             variables=definition.setting.variables,
-            description=definition.setting.description,
+            description=_description(definition),
         )
         for definition in DEFINITIONS
     ]
@@ -56,7 +93,9 @@ def reference_table() -> str:
         key = f"`{definition.key}`"
         if setting.environment_only:
             key += " (not in files)"
-        lines.append(f"| {key} | {variables} | {_default(definition)} | {setting.description} |")
+        lines.append(
+            f"| {key} | {variables} | {_default(definition)} | {_description(definition)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -46,6 +46,7 @@ class McpInvoker:
         http_transport: Makes the guarded transport for one HTTP connection; it is given the hosts
             that are allowed beyond the policy.
         secrets: Where secrets for HTTP servers are looked up.
+        call_timeout_seconds: How long a call may take, whatever its manifest allows.
         start_timeout_seconds: How long a server may take to start, downloads included.
         idle_seconds: After how long without a call a server is let go.
         listing_seconds: For how long its list of tools is relied on. A server that announces a
@@ -58,10 +59,12 @@ class McpInvoker:
         http_transport: Callable[[frozenset[str]], httpx2.AsyncBaseTransport],
         secrets: Secrets,
         *,
+        call_timeout_seconds: float = 3600.0,
         start_timeout_seconds: float = 60.0,
         idle_seconds: float = 300.0,
         listing_seconds: float = 60.0,
     ) -> None:
+        self._call_timeout_seconds = call_timeout_seconds
         self._sessions = SessionPool(
             launcher,
             http_transport,
@@ -121,7 +124,8 @@ class McpInvoker:
         arguments: dict[str, Any],
         idempotency_key: str,
     ) -> mcp_types.CallToolResult:
-        deadline = asyncio.timeout(provider.timeout_seconds)
+        seconds = min(provider.timeout_seconds, self._call_timeout_seconds)
+        deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
                 return await connection.call(
@@ -131,9 +135,8 @@ class McpInvoker:
             if deadline.expired():
                 self._sessions.retire(connection)
                 raise ProviderTimeoutError(
-                    f"The MCP tool {provider.tool!r} did not answer within "
-                    f"{provider.timeout_seconds:g} s.",
-                    details={"tool": provider.tool, "timeout_seconds": provider.timeout_seconds},
+                    f"The MCP tool {provider.tool!r} did not answer within {seconds:g} s.",
+                    details={"tool": provider.tool, "timeout_seconds": seconds},
                 ) from error
             failure = _failure(provider.tool, error, connection)
             if not isinstance(failure, CapabilityFailedError) and connection.usable:
