@@ -73,6 +73,20 @@ def edits(draw: st.DrawFn) -> Change:
 
 
 @st.composite
+def resealed_edits(draw: st.DrawFn) -> Change:
+    index = draw(indices)
+
+    def change(rows: list[Row]) -> list[Row]:
+        del rows[index]["hash"]
+        rows[index]["actor"] = "forger"
+        rows[index]["hash"] = content_hash(rows[index])
+        return rows
+
+    # The entry holds for itself; the next one does not continue it, and the last is signed.
+    return f"edit {index} and its hash", change, min(index + 2, COUNT)
+
+
+@st.composite
 def removals(draw: st.DrawFn) -> Change:
     first = draw(indices)
     last = draw(st.integers(first, COUNT - 1))
@@ -140,6 +154,7 @@ def rebuilt_tables(draw: st.DrawFn) -> Change:
 
 changes = st.one_of(
     edits(),
+    resealed_edits(),
     removals(),
     renumbered_removals(),
     reorderings(),

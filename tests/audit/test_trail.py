@@ -99,7 +99,11 @@ def test_processes_that_write_at_once_keep_one_chain(installation: Installation)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     for process in started:
-        process.communicate("go\n", timeout=60)
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        process.communicate(timeout=60)
         assert process.returncode == 0
     found = installation.verify()
     assert (found.intact, found.entries, found.head_seq) == (True, 80, 80)
