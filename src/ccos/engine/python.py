@@ -116,8 +116,8 @@ class PythonWorkers:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await self._in_thread(self._pool.__exit__, *exception)
-        self._threads.shutdown(wait=False)
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._pool.__exit__, *exception)
 
     @contextlib.asynccontextmanager
     async def session(self, plan: Plan, *, seed: str, clock: Clock) -> AsyncIterator[PlanSession]:
@@ -226,7 +226,7 @@ class PlanSession:
         return await asyncio.wrap_future(self._turn)
 
     async def close(self) -> None:
-        """Give the worker back; one that still computes is killed."""
+        """Give the worker back, which nobody waits for; one that still computes is killed."""
         if self._turn is not None and not self._turn.done():
             if self._worker is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -234,7 +234,7 @@ class PlanSession:
             with contextlib.suppress(Exception):
                 await asyncio.wrap_future(self._turn)
         if self._worker is not None:
-            self._session.__exit__(None, None, None)
+            self._threads.submit(self._session.__exit__, None, None, None)
 
     async def deliver(self, settled: Mapping[int, Settled]) -> Stop:
         """Settle some pending calls, by sequence, and run to the next stop.
