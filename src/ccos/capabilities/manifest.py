@@ -235,7 +235,10 @@ def parse_manifest(data: Any) -> Manifest:
         return Manifest.model_validate(data)
     except ValidationError as error:
         faults = [
-            {"path": "/" + "/".join(map(str, fault["loc"])), "message": fault["msg"].removeprefix("Value error, ")}
+            {
+                "path": "/" + "/".join(map(str, fault["loc"])),
+                "message": fault["msg"].removeprefix("Value error, "),
+            }
             for fault in error.errors(include_url=False, include_input=False)
         ]
         listed = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:5])
