@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 import sqlalchemy as sa
@@ -49,6 +50,27 @@ async def version(marketplace: Marketplace, capability_id: str = "weather.curren
 
 async def events(marketplace: Marketplace) -> list[str]:
     return [entry.event_type for entry in await marketplace.audit.tail(100)]
+
+
+async def test_registering_again_renews_an_attestation_that_expired(
+    marketplace: Marketplace, elsewhere: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LongAgo(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(days=366)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ccos.marketplace.store.datetime", LongAgo)
+        await register(marketplace, manifest())
+    expired = await elsewhere.get("weather.current")
+    assert expired is not None
+    assert "expired" in (expired.fault or "")
+    assert await register(marketplace, manifest()) is RegistrationResult.UPDATED
+    renewed = await elsewhere.get("weather.current")
+    assert renewed is not None
+    assert renewed.fault is None
+    assert await register(marketplace, manifest()) is RegistrationResult.UNCHANGED
 
 
 async def test_registered_capability_is_found_attested_and_on_record(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import sqlalchemy as sa
@@ -196,6 +197,23 @@ async def test_a_manifest_with_the_status_revoked_is_refused(tmp_path: Path) -> 
         revoked = manifest("math.next", approval_status=ApprovalStatus.REVOKED)
         await ccos.marketplace.register(revoked, actor="test")
         assert isinstance(failure(await ccos.call("math.next", {"x": 1})), NotCallableError)
+
+
+async def test_an_attestation_that_expires_while_the_process_runs_ends_the_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NextYear(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=366)
+
+    async with opened(tmp_path) as ccos:
+        await ccos.register("math.next", increment)
+        assert value(await ccos.call("math.next", {"x": 1})) == 2
+        monkeypatch.setattr("ccos.runtime.gate.datetime", NextYear)
+        error = failure(await ccos.call("math.next", {"x": 1}))
+        assert isinstance(error, NotCallableError)
+        assert "expired" in error.message
 
 
 async def test_a_definition_that_was_tampered_with_is_refused_as_a_violation(

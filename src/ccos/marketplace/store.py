@@ -291,7 +291,8 @@ class Marketplace:
         else:
             before = self._registered(current).manifest
             changes = _checked_update(before, current.definition_hash, manifest, allow_breaking)
-            if changes is None and current.standing == Standing.ACTIVE:
+            sound = current.standing == Standing.ACTIVE and not attestation_fault(before, self._key)
+            if changes is None and sound:
                 return Registration(RegistrationResult.UNCHANGED, before)
             if changes is None:
                 self._set_standing(transaction, before.id, before.version, Standing.ACTIVE, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +39,12 @@ def refusal(
     if registered.fault is not None:
         return NotCallableError(
             f"{manifest.id} cannot be trusted: {registered.fault}.",
+            details={"violation": "attestation"},
+        )
+    if manifest.attestation is None or manifest.attestation.expires_at <= datetime.now(UTC):
+        return NotCallableError(
+            f"The attestation of {manifest.id} has expired.",
+            next_step=f"Look at it again with `ccos resolve {manifest.id} --force`.",
             details={"violation": "attestation"},
         )
     if manifest.approval_status is ApprovalStatus.REVOKED:
