@@ -33,6 +33,20 @@
     │   ├── ExecutionStateError   the execution is not in a state that allows this
     │   ├── ReplayMismatchError
     │   └── LimitExceededError
+    ├── ScriptError               a script, or the engine that runs scripts, cannot go on
+    │   ├── CompilationError      the text of a script is not accepted
+    │   ├── ScriptRaisedError     it raised, and nothing in it caught that
+    │   ├── SecurityViolationError     it asked for what its security level forbids
+    │   ├── ScriptTimeoutError
+    │   ├── ResourceExceededError it used more than its policy allows
+    │   │   └── BudgetExhaustedError
+    │   ├── ScriptCancelledError
+    │   ├── ScriptNotFoundError
+    │   ├── ScriptToolNotFoundError
+    │   ├── ScriptConflictError   a name is taken, or a tool still needs the script
+    │   ├── IsolationError        this machine cannot provide what the level promises
+    │   ├── EngineBusyError       too many executions wait already
+    │   └── EngineStoppedError
     ├── ResolutionError           a missing capability cannot be resolved
     │   ├── FeatureDisabledError
     │   ├── ApprovalNotFoundError
@@ -287,6 +301,103 @@ class LimitExceededError(ExecutionError):
     """An execution used up a limit; ``details['limit']`` names it."""
 
     code = "CCOS-EXECUTION-LIMIT"
+
+
+class ScriptError(CcosError):
+    """A script, or the engine that runs scripts, cannot go on."""
+
+    code = "CCOS-SCRIPT"
+
+
+class CompilationError(ScriptError):
+    """The text of a script is not accepted; ``details['diagnostics']`` says where and why."""
+
+    code = "CCOS-SCRIPT-COMPILATION"
+    default_next_step = "Correct the script at the place named; `ccos script check` reads it dry."
+
+
+class ScriptRaisedError(ScriptError):
+    """A script raised, and nothing in it caught that."""
+
+    code = "CCOS-SCRIPT-RAISED"
+    default_next_step = "Correct the script, or its arguments, at the place named."
+
+
+class SecurityViolationError(ScriptError):
+    """A script asked for something that its security level forbids."""
+
+    code = "CCOS-SCRIPT-SECURITY"
+    default_next_step = "Run it at a level that allows this, if it may be trusted so far."
+
+
+class ScriptTimeoutError(ScriptError):
+    """A script did not end in the time allowed; it was stopped."""
+
+    code = "CCOS-SCRIPT-TIMEOUT"
+    default_next_step = "Give it more time, within what its security level allows."
+
+
+class ResourceExceededError(ScriptError):
+    """A script used more than its policy allows; ``details['limit']`` names what."""
+
+    code = "CCOS-SCRIPT-RESOURCE"
+    default_next_step = "Let it do less, or run it under a policy with a higher limit."
+
+
+class BudgetExhaustedError(ResourceExceededError):
+    """The budget of an execution is used up; ``details['dimension']`` names which part."""
+
+    code = "CCOS-BUDGET-EXHAUSTED"
+    default_next_step = "Give the execution a larger budget if the use is justified."
+
+
+class ScriptCancelledError(ScriptError):
+    """Somebody cancelled the execution; it was stopped."""
+
+    code = "CCOS-SCRIPT-CANCELLED"
+    default_next_step = "Run it again if it is still wanted."
+
+
+class ScriptNotFoundError(ScriptError):
+    """No script has this id."""
+
+    code = "CCOS-SCRIPT-UNKNOWN"
+    default_next_step = "List them with `ccos script list`."
+
+
+class ScriptToolNotFoundError(ScriptError):
+    """No script tool has this name."""
+
+    code = "CCOS-TOOL-UNKNOWN"
+    default_next_step = "List the tools of the engine and use one of those names."
+
+
+class ScriptConflictError(ScriptError):
+    """A name is taken already, or a tool still needs the script."""
+
+    code = "CCOS-SCRIPT-CONFLICT"
+    default_next_step = "Unregister the tool first, or choose another name."
+
+
+class IsolationError(ScriptError):
+    """This machine cannot provide the isolation that the security level promises."""
+
+    code = "CCOS-SCRIPT-ISOLATION"
+    default_next_step = "See what is missing with `ccos doctor`."
+
+
+class EngineBusyError(ScriptError):
+    """Too many executions wait already; this one was not accepted."""
+
+    code = "CCOS-ENGINE-BUSY"
+    default_next_step = "Try again a little later, or raise the concurrency of the engine."
+
+
+class EngineStoppedError(ScriptError):
+    """The engine is not running."""
+
+    code = "CCOS-ENGINE-STOPPED"
+    default_next_step = "Start the engine first."
 
 
 class ResolutionError(CcosError):

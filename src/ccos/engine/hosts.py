@@ -1,0 +1,175 @@
+"""Host functions: what a script can ask the machine for, in the terms of every language.
+
+A module is a table of functions. The broker decides which of them exist for an execution, charges
+them, records them, and calls them; a function only does its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from ccos.engine.budget import Dimension
+from ccos.engine.policy import SecurityPolicy
+
+
+class Effect(StrEnum):
+    """What a host function does to the world."""
+
+    PURE = "pure"
+    """Computes, tells the time, or says something to whoever listens. Answered at once."""
+    READ = "read"
+    """Looks at something outside; doing it again does no harm."""
+    ACT = "act"
+    """Changes something outside."""
+
+
+class HostFunctionError(Exception):
+    """A host function failed; the script is told why and can deal with it."""
+
+
+class HostContext(Protocol):
+    """What the functions of one execution may use."""
+
+    @property
+    def policy(self) -> SecurityPolicy:
+        """The policy that the script runs under."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that the script may see; never those of this process."""
+        ...
+
+    @property
+    def working_directory(self) -> Path | None:
+        """What relative paths start from; None refuses them."""
+        ...
+
+    @property
+    def requests(self) -> HttpRequests:
+        """The way out."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch. A replay sees the same."""
+        ...
+
+    def log(self, level: str, message: str) -> None:
+        """Say something; ``level`` is debug, info, warn or error."""
+        ...
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Say how far the script is, from 0 to 1."""
+        ...
+
+    def charge(self, dimension: Dimension, amount: float) -> None:
+        """Count a use against the budget.
+
+        Raises:
+            BudgetExhaustedError: if it does not cover ``amount``; nothing may be used then.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP response that was read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    network_bytes: int
+    """Sent and received."""
+
+
+class HttpRequests(Protocol):
+    """Sends HTTP requests under the one policy for what leaves this process."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float | None,
+        allowed_hosts: frozenset[str],
+    ) -> HttpAnswer:
+        """Send one request.
+
+        Args:
+            method: Such as ``GET``.
+            url: Where to; HTTP or HTTPS.
+            headers: By name.
+            body: What is sent; None for nothing.
+            timeout: Seconds; None leaves it to the policy.
+            allowed_hosts: Nothing else may be contacted, on any hop; empty for the policy's own.
+
+        Raises:
+            EgressError: if it is refused or fails.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a host function."""
+
+    name: str
+    kind: str
+    """``string``, ``integer``, ``number``, ``boolean``, ``array``, ``object`` or ``any``."""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """One function of a host module.
+
+    Attributes:
+        module: Such as ``crucible.http``.
+        name: Such as ``http_get``.
+        parameters: In order; optional ones last.
+        returns: The kind of its value, as in :class:`Parameter`, or ``none``.
+        effect: What it does to the world.
+        summary: One line.
+        handler: Called with a :class:`HostContext` and the arguments by name, whose kinds were
+            checked. A pure one returns its value, the others are coroutines. It raises
+            :class:`HostFunctionError` for what the script should hear, and
+            ``SecurityViolationError`` for what the policy forbids.
+    """
+
+    module: str
+    name: str
+    parameters: tuple[Parameter, ...]
+    returns: str
+    effect: Effect
+    summary: str
+    handler: Callable[..., Any]
+
+    @property
+    def target(self) -> str:
+        """Its full name, such as ``crucible.http.http_get``."""
+        return f"{self.module}.{self.name}"
+
+
+class HostModules:
+    """All host modules there are."""
+
+    def __init__(self, functions: tuple[HostFunction, ...]) -> None:
+        self._functions = {function.target: function for function in functions}
+        self.modules = frozenset(function.module for function in functions)
+
+    def granted(self, policy: SecurityPolicy) -> Mapping[str, HostFunction]:
+        """The functions that exist under ``policy``, by full name."""
+        return {
+            target: function
+            for target, function in self._functions.items()
+            if policy.allows_module(function.module) and target not in policy.denied_functions
+        }
+
+    def __iter__(self) -> Any:
+        return iter(self._functions.values())
