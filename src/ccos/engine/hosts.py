@@ -6,11 +6,11 @@ them, records them, and calls them; a function only does its work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ccos.engine.budget import Dimension
 from ccos.engine.policy import SecurityPolicy
@@ -134,12 +134,14 @@ class HostFunction:
         name: Such as ``http_get``.
         parameters: In order; optional ones last.
         returns: The kind of its value, as in :class:`Parameter`, or ``none``.
-        effect: What it does to the world.
+        effect: What it does to the world; the most it does, where that depends on its arguments.
         summary: One line.
         handler: Called with a :class:`HostContext` and the arguments by name, whose kinds were
             checked. A pure one returns its value, the others are coroutines. It raises
             :class:`HostFunctionError` for what the script should hear, and
             ``SecurityViolationError`` for what the policy forbids.
+        effect_by_arguments: Tells the effect of one call from its arguments, where that depends
+            on them.
     """
 
     module: str
@@ -149,11 +151,120 @@ class HostFunction:
     effect: Effect
     summary: str
     handler: Callable[..., Any]
+    effect_by_arguments: Callable[[Mapping[str, Any]], Effect] | None = None
 
     @property
     def target(self) -> str:
         """Its full name, such as ``crucible.http.http_get``."""
         return f"{self.module}.{self.name}"
+
+    def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
+        """What a call with these arguments, as :func:`bound` gives them, does to the world."""
+        if self.effect_by_arguments is None:
+            return self.effect
+        return self.effect_by_arguments(arguments)
+
+
+def bound(
+    function: HostFunction, positional: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by parameter name, of the kinds that the function declares.
+
+    A truth value is no integer and no number, and a float is no integer. An integer fits into 64
+    bits with a sign. None for an optional parameter leaves it out, unless its kind is ``any``.
+
+    Raises:
+        HostFunctionError: for an argument that is missing, unknown, given twice, or of another
+            kind; the message names it.
+    """
+    given = _by_name(function, positional, named)
+    arguments = {}
+    for parameter in function.parameters:
+        left_out = parameter.name not in given
+        if not left_out and not parameter.required and parameter.kind != "any":
+            left_out = given[parameter.name] is None
+        if left_out:
+            if parameter.required:
+                raise HostFunctionError(f"{function.name}() lacks the argument {parameter.name!r}.")
+            continue
+        value = given[parameter.name]
+        if not _is_of_kind(value, parameter.kind):
+            raise HostFunctionError(
+                f"{function.name}() takes {_WITH_ARTICLE[parameter.kind]} as {parameter.name!r}, "
+                f"not {_described(value)}."
+            )
+        arguments[parameter.name] = value
+    return arguments
+
+
+def _by_name(
+    function: HostFunction, positional: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    parameters = [parameter.name for parameter in function.parameters]
+    if len(positional) > len(parameters):
+        raise HostFunctionError(
+            f"{function.name}() takes {len(parameters)} arguments; {len(positional)} were given."
+        )
+    given = dict(zip(parameters, positional, strict=False))
+    for name, value in named.items():
+        if name not in parameters:
+            raise HostFunctionError(f"{function.name}() has no parameter {name[:100]!a}.")
+        if name in given:
+            raise HostFunctionError(f"{function.name}() was given {name!r} twice.")
+        given[name] = value
+    return given
+
+
+INTEGERS: Final = range(-(2**63), 2**63)
+"""The integers that every language has."""
+
+_WITH_ARTICLE: Final[Mapping[str, str]] = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "any": "JSON data",
+}
+
+
+def _is_of_kind(value: Any, kind: str) -> bool:
+    match kind:
+        case "string":
+            return isinstance(value, str)
+        case "integer" | "number" if isinstance(value, int):
+            return not isinstance(value, bool) and value in INTEGERS
+        case "number":
+            return isinstance(value, float)
+        case "boolean":
+            return isinstance(value, bool)
+        case "array":
+            return isinstance(value, list)
+        case "object":
+            return isinstance(value, dict)
+        case "any":
+            return value is None or isinstance(value, str | int | float | list | dict)
+    return False
+
+
+def _described(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer" if value in INTEGERS else "an integer beyond 64 bits"
+        case float():
+            return "a floating-point number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+    return f"a value of type {type(value).__name__}"
 
 
 class HostModules:
