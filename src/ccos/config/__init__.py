@@ -13,6 +13,7 @@ from ccos.config.missing import (
     ToolSelectionConfig,
     WebSearchConfig,
 )
+from ccos.config.services import ScriptEngineConfig, ServicesConfig
 from ccos.config.settings import Settings
 from ccos.config.sources import Origin
 
@@ -26,7 +27,9 @@ __all__ = [
     "OldConfig",
     "Origin",
     "RetryBackoffConfig",
+    "ScriptEngineConfig",
     "SecurityConfig",
+    "ServicesConfig",
     "SettingRow",
     "Settings",
     "ToolSelectionConfig",

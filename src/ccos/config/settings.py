@@ -26,6 +26,7 @@ from ccos.config.fields import (
 )
 from ccos.config.flags import FeatureProfile
 from ccos.config.missing import MissingCapabilityConfig
+from ccos.config.services import ServicesConfig
 
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 _PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*password[^=&]*=)[^&]*", re.IGNORECASE)
@@ -226,3 +227,4 @@ class Settings(SettingsModel):
         Setting("BING_SEARCH_API_KEY", "Key for Bing search.", environment_only=True),
     ] = None
     missing: Annotated[MissingCapabilityConfig, INLINE] = MissingCapabilityConfig()
+    services: ServicesConfig = ServicesConfig()

@@ -22,7 +22,11 @@ BY_KEY: Mapping[str, Definition] = {definition.key: definition for definition in
 # The names of tables in a document.
 SHORT_SECTION = "missing_capabilities"
 NEW_CONFIG = "new_config"
-GROUPS = {key.rpartition(".")[0] for key in BY_KEY if "." in key} | {SHORT_SECTION, NEW_CONFIG}
+GROUPS = {
+    *(key[:dot] for key in BY_KEY for dot in range(len(key)) if key[dot] == "."),
+    SHORT_SECTION,
+    NEW_CONFIG,
+}
 
 # Credentials of single providers are named after the provider.
 _CREDENTIAL_PREFIX = "CCOS_AUTH_"
