@@ -166,3 +166,57 @@ audit_entries = sa.Table(
     sa.Column("hash", sa.Text, nullable=False),
     sa.Index("audit_entries_by_execution", "execution_id"),
 )
+
+scripts = sa.Table(
+    "scripts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("updated_at", Time, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    # Last, since SQLite reads a row from its beginning to the column that is asked for.
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Index("scripts_by_name", "name"),
+)
+
+script_usage = sa.Table(
+    "script_usage",
+    metadata,
+    sa.Column("script_id", sa.Text, primary_key=True),
+    sa.Column("execution_count", sa.BigInteger, nullable=False),
+    sa.Column("failure_count", sa.BigInteger, nullable=False),
+    sa.Column("total_seconds", sa.Double, nullable=False),
+    sa.Column("total_memory", sa.BigInteger, nullable=False),
+    sa.Column("last_executed", Time),
+    sqlite_with_rowid=False,
+)
+
+script_tools = sa.Table(
+    "script_tools",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("script_id", sa.Text, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("registered_at", Time, nullable=False),
+    sa.Index("script_tools_by_script", "script_id"),
+)
+
+compiled_scripts = sa.Table(
+    "compiled_scripts",
+    metadata,
+    sa.Column("script_id", sa.Text, primary_key=True),
+    sa.Column("format", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stored_at", Time, nullable=False),
+    sa.Column("last_used", Time, nullable=False),
+    sa.Column("unit", sa.LargeBinary, nullable=False),
+)
