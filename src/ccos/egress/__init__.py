@@ -8,11 +8,12 @@ from ccos.egress.client import Egress, EgressResponse
 from ccos.egress.hop import EgressRecord, Observer
 from ccos.egress.network import Resolver, SystemResolver
 from ccos.egress.policy import EgressPolicy
-from ccos.egress.strict_json import parse_json
-from ccos.egress.target import Target, normalise_host
+from ccos.egress.strict_json import MAX_JSON_DEPTH, parse_json, read_json
+from ccos.egress.target import Target, normalise_host, parse_url
 from ccos.egress.transport import GuardedTransport
 
 __all__ = [
+    "MAX_JSON_DEPTH",
     "Egress",
     "EgressPolicy",
     "EgressRecord",
@@ -24,4 +25,6 @@ __all__ = [
     "Target",
     "normalise_host",
     "parse_json",
+    "parse_url",
+    "read_json",
 ]

@@ -120,22 +120,28 @@ class Egress:
         purpose: str,
         extra_allowed_hosts: frozenset[str] = frozenset(),
         *,
+        only_hosts: frozenset[str] = frozenset(),
         idle_timeout_seconds: float = 300.0,
+        observer: Observer | None = None,
     ) -> GuardedTransport:
         """A transport for an `httpx2.AsyncClient` of someone else's, such as an MCP client's.
 
         Args:
             purpose: Why requests are made, for the observer.
             extra_allowed_hosts: Patterns that count as allowed for this transport alone.
+            only_hosts: Patterns outside of which this transport reaches nothing; empty for no
+                such restriction.
             idle_timeout_seconds: Longest silence within an answer.
+            observer: Told about the hops of this transport, after the one that is told of all.
         """
         return GuardedTransport(
             self.policy,
             self._pool,
             purpose=purpose,
             extra_allowed_hosts=extra_allowed_hosts,
+            only_hosts=only_hosts,
             idle_timeout_seconds=idle_timeout_seconds,
-            observer=self._observer,
+            observers=tuple(one for one in (self._observer, observer) if one is not None),
             now=self._now,
         )
 
@@ -150,8 +156,10 @@ class Egress:
         json: Any = None,
         purpose: str,
         extra_allowed_hosts: frozenset[str] = frozenset(),
+        only_hosts: frozenset[str] = frozenset(),
         secret_headers: frozenset[str] = frozenset(),
         timeout_seconds: float | None = None,
+        observer: Observer | None = None,
     ) -> EgressResponse:
         """Send a request, follow its redirects, and read the whole answer.
 
@@ -167,9 +175,12 @@ class Egress:
             json: a value to send as JSON.
             purpose: Why the request is made, for the observer.
             extra_allowed_hosts: Patterns that count as allowed for this request alone.
+            only_hosts: Patterns outside of which neither the request nor a redirect of it may
+                lead; empty for no such restriction.
             secret_headers: Names of headers never carried to another origin by a redirect,
                 besides the usual credentials.
             timeout_seconds: Less time than the policy allows.
+            observer: Told about the hops of this request, after the one that is told of all.
 
         Raises:
             EgressRefusedError: The policy forbids the request or a redirect of it;
@@ -180,7 +191,13 @@ class Egress:
         """
         allowed = self.policy.timeout_seconds
         limit = allowed if timeout_seconds is None else min(timeout_seconds, allowed)
-        transport = self.transport(purpose, extra_allowed_hosts, idle_timeout_seconds=limit)
+        transport = self.transport(
+            purpose,
+            extra_allowed_hosts,
+            only_hosts=only_hosts,
+            idle_timeout_seconds=limit,
+            observer=observer,
+        )
         secrets = frozenset(name.lower() for name in secret_headers)
         hop = transport.begin(method.upper())
         try:

@@ -31,6 +31,8 @@ class EgressRecord:
         request_bytes: Length of the body sent.
         response_bytes: Length of the body received, before decompression.
         duration_seconds: From the first check to the end of the answer.
+        head_bytes: About the length of what goes before the bodies, sent and received: the
+            request line and all headers.
     """
 
     purpose: str
@@ -44,6 +46,12 @@ class EgressRecord:
     request_bytes: int
     response_bytes: int
     duration_seconds: float
+    head_bytes: int
+
+    @property
+    def network_bytes(self) -> int:
+        """What went over the network, both ways, without what carries it (TLS, TCP)."""
+        return self.request_bytes + self.response_bytes + self.head_bytes
 
 
 Observer = Callable[[EgressRecord], None]
@@ -60,7 +68,7 @@ class Hop:
         purpose: str,
         method: str,
         *,
-        observer: Observer | None,
+        observers: tuple[Observer, ...],
         now: Callable[[], float],
         sent_before: bool = False,
     ) -> None:
@@ -71,8 +79,10 @@ class Hop:
         self.sent = False
         self.request_bytes = 0
         self.response_bytes = 0
+        self.request_head_bytes = 0
+        self.response_head_bytes = 0
         self._purpose = purpose
-        self._observer = observer
+        self._observers = observers
         self._now = now
         self._started = now()
         self._sent_before = sent_before
@@ -83,7 +93,7 @@ class Hop:
         hop = Hop(
             self._purpose,
             self.method,
-            observer=self._observer,
+            observers=self._observers,
             now=self._now,
             sent_before=self.sent_anything,
         )
@@ -145,28 +155,29 @@ class Hop:
         return self.failure("timeout", "took too long", EgressTimeoutError)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Report to the observer, the first time only."""
+        """Report to the observers, the first time only."""
         if self._finished:
             return
         self._finished = True
-        if self._observer is None:
+        if not self._observers:
             return
         details = error.details if isinstance(error, CcosError) else {}
-        self._observer(
-            EgressRecord(
-                purpose=self._purpose,
-                method=self.method,
-                host=self.target.host if self.target else details.get("host", ""),
-                port=self.target.port if self.target else details.get("port"),
-                address=self.address or details.get("address"),
-                status=self.status,
-                failure=self._reason(error),
-                sent=self.sent,
-                request_bytes=self.request_bytes,
-                response_bytes=self.response_bytes,
-                duration_seconds=self._now() - self._started,
-            )
+        record = EgressRecord(
+            purpose=self._purpose,
+            method=self.method,
+            host=self.target.host if self.target else details.get("host", ""),
+            port=self.target.port if self.target else details.get("port"),
+            address=self.address or details.get("address"),
+            status=self.status,
+            failure=self._reason(error),
+            sent=self.sent,
+            request_bytes=self.request_bytes,
+            response_bytes=self.response_bytes,
+            duration_seconds=self._now() - self._started,
+            head_bytes=self.request_head_bytes * self.sent + self.response_head_bytes,
         )
+        for observer in self._observers:
+            observer(record)
 
     def _reason(self, error: BaseException | None) -> str | None:
         if error is None or isinstance(error, GeneratorExit):

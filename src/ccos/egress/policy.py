@@ -64,12 +64,19 @@ class EgressPolicy:
             raise ConfigurationError("allowed_ports must lie between 1 and 65535.")
         _ = self._private  # fails now rather than at the first request
 
-    def check(self, target: Target, extra_allowed_hosts: frozenset[str] = frozenset()) -> None:
+    def check(
+        self,
+        target: Target,
+        extra_allowed_hosts: frozenset[str] = frozenset(),
+        only_hosts: frozenset[str] = frozenset(),
+    ) -> None:
         """Refuse a target by its scheme, host or port, before anything is resolved.
 
         Args:
             target: Where the request goes.
             extra_allowed_hosts: Patterns that count as allowed for this request alone.
+            only_hosts: Patterns outside of which nothing is allowed for this request, private
+                hosts included; empty for no such restriction.
 
         Raises:
             EgressRefusedError: Reason ``blocked-domain``, ``private-name``,
@@ -78,6 +85,8 @@ class EgressPolicy:
         host, port = target.host, target.port
         if matches(host, self.blocked_domains):
             raise refusal("blocked-domain", "the host is blocked", host, port)
+        if only_hosts and not matches(host, normalise_patterns(only_hosts, "only_hosts")):
+            raise refusal("not-allowed-domain", "the host is not in its own allow list", host, port)
         if self.names_private(host, port):
             return
         if matches(host, LOCAL_NAMES):

@@ -10,28 +10,39 @@ from ccos.errors import EgressError
 MAX_JSON_DEPTH = 64
 
 
-def parse_json(text: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
+def read_json(text: bytes | str, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
     """Read a JSON text strictly (RFC 8259, and the stricter choices of RFC 7493).
 
     Args:
-        text: The document in UTF-8, UTF-16 or UTF-32.
+        text: The document, as text or in UTF-8, UTF-16 or UTF-32.
         max_depth: How deeply arrays and objects may nest.
 
     Raises:
-        EgressError: It is malformed, repeats a key, nests too deeply, or holds NaN, an
+        ValueError: It is malformed, repeats a key, nests too deeply, or holds NaN, an
             infinity, or half of a surrogate pair.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
         _check(value, max_depth)
-    except (ValueError, RecursionError) as error:
-        what = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+    return value
+
+
+def parse_json(text: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
+    """Read the JSON text of an answer, as :func:`read_json` does.
+
+    Raises:
+        EgressError: It is not JSON with exactly one meaning.
+    """
+    try:
+        return read_json(text, max_depth=max_depth)
+    except ValueError as error:
         raise EgressError(
-            f"The answer is not usable JSON: {what[:200]}.",
+            f"The answer is not usable JSON: {str(error)[:200]}.",
             next_step="The server answered something else than its contract says.",
             details={"reason": "json", "sent": True},
         ) from None
-    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

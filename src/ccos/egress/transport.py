@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 
 import httpcore2
@@ -39,16 +39,18 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         *,
         purpose: str,
         extra_allowed_hosts: frozenset[str],
+        only_hosts: frozenset[str],
         idle_timeout_seconds: float,
-        observer: Observer | None,
+        observers: tuple[Observer, ...],
         now: Callable[[], float],
     ) -> None:
         self._policy = policy
         self._pool = pool
         self._purpose = purpose
         self._extra_allowed_hosts = extra_allowed_hosts
+        self._only_hosts = only_hosts
         self._idle_timeout_seconds = idle_timeout_seconds
-        self._observer = observer
+        self._observers = observers
         self._now = now
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -63,14 +65,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     def begin(self, method: str) -> Hop:
         """A hop to hand to `send`; it reports to the observer when it ends."""
-        return Hop(self._purpose, method, observer=self._observer, now=self._now)
+        return Hop(self._purpose, method, observers=self._observers, now=self._now)
 
     async def send(self, request: httpx2.Request, hop: Hop) -> httpx2.Response:
         """As `handle_async_request`, leaving in ``hop`` what became of the request."""
         try:
             with hop.translated():
                 target = hop.target = Target.of(request.url)
-                self._policy.check(target, self._extra_allowed_hosts)
+                self._policy.check(target, self._extra_allowed_hosts, self._only_hosts)
                 outgoing = self._outgoing(request, target, hop)
                 async with asyncio.timeout(self._policy.timeout_seconds):
                     answer = await self._pool().handle_async_request(outgoing)
@@ -96,6 +98,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         headers["accept-encoding"] = _ACCEPT_ENCODING
         # One request a connection; `Egress` says why.
         headers["connection"] = "close"
+        hop.request_head_bytes = (
+            len(request.method) + len(request.url.raw_path) + _head_bytes(headers.raw)
+        )
         return httpcore2.Request(
             request.method,
             httpcore2.URL(
@@ -125,10 +130,10 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         hop.status = answer.status
         hop.address = _peer(answer)
         limit = self._policy.max_response_bytes
+        hop.response_head_bytes = _head_bytes(answer.headers)
         if (
             len(answer.headers) > MAX_RESPONSE_HEADERS
-            or sum(len(name) + len(value) for name, value in answer.headers)
-            > MAX_RESPONSE_HEADER_BYTES
+            or hop.response_head_bytes > MAX_RESPONSE_HEADER_BYTES
         ):
             raise hop.failure("headers-too-large", "sent too many headers", ResponseTooLargeError)
         headers = httpx2.Headers(answer.headers)
@@ -209,6 +214,10 @@ class _Body(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         await self._encoded.aclose()
         self._hop.finish()
+
+
+def _head_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
 
 
 async def _upload(
