@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "queue": ("resolution:queue", "Show what is missing and how the search stands."),
     "audit": ("audit:app", "Read and verify the audit trail."),
     "config": ("config:app", "See the settings."),
+    "doctor": ("doctor:doctor", "Check this CCOS and the machine it is on."),
     "worker": ("worker:worker", "Work on missing capabilities until told to stop."),
     "resolve-deps": ("resolve_deps:app", "The same for missing capabilities, in one place."),
 }
