@@ -157,6 +157,22 @@ def test_downgrade_and_upgrade_lead_to_the_same_tables(database_url: str) -> Non
         assert storage.write_blocking("one", insert(1)) == 2
 
 
+def test_database_of_an_older_version_is_upgraded_with_what_is_in_it(database_url: str) -> None:
+    with opened(database_url) as storage:
+        storage.write_blocking("one", insert(1))
+    before = tables(database_url)
+    engine = engine_of(database_url)
+    with engine.connect() as connection:
+        command.downgrade(config_for(connection), "0001")
+        if engine.dialect.name != "sqlite":
+            connection.commit()
+    engine.dispose()
+    assert tables(database_url) < before
+    with opened(database_url) as storage:
+        assert numbers(storage) == [1]
+    assert tables(database_url) == before
+
+
 def test_database_of_a_newer_version_is_refused_and_left_alone(database_url: str) -> None:
     with opened(database_url) as storage:
         storage.write_blocking("one", insert(1))

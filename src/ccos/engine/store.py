@@ -418,7 +418,7 @@ def _near(text: str, known: list[str]) -> list[str]:
 
 
 def _suggestion(near: list[str]) -> str | None:
-    return f"Did you mean {' or '.join(near)}?" if near else None
+    return f"Did you mean {' or '.join(map(shown, near))}?" if near else None
 
 
 def _listed(names: list[str]) -> str:
