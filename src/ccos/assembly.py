@@ -15,7 +15,7 @@ from ccos.audit import AuditTrail, HeadFile
 from ccos.config import Settings, load_settings
 from ccos.durable import DurableEngine
 from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
-from ccos.engine import PlanLimits, SnapshotSeal, read_plan
+from ccos.engine import PythonWorkers, SnapshotSeal, read_plan
 from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
 from ccos.marketplace import Marketplace, Registration
@@ -44,6 +44,7 @@ from ccos.runtime import (
     CallPolicy,
     Dispatcher,
     Outcome,
+    PlanLimits,
     Runtime,
     Surroundings,
     Workers,
@@ -151,12 +152,15 @@ class Ccos:
             seconds=settings.plan_timeout_seconds,
             calls=settings.plan_max_calls,
         )
+        interpreters = await exits.enter_async_context(
+            PythonWorkers(processes=_INTERPRETERS, max_waiting=_WAITING_PLANS)
+        )
         self.runtime = await exits.enter_async_context(
             Runtime(
                 around,
                 workers,
+                interpreters=interpreters,
                 limits=limits,
-                processes=_INTERPRETERS,
                 plan_source_bytes=settings.plan_max_source_bytes,
             )
         )
@@ -280,6 +284,7 @@ class Ccos:
 
 
 _INTERPRETERS = 8
+_WAITING_PLANS = 100_000
 
 _EGRESS_VIOLATIONS = frozenset(
     {

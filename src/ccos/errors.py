@@ -313,7 +313,7 @@ class CompilationError(ScriptError):
     """The text of a script is not accepted; ``details['diagnostics']`` says where and why."""
 
     code = "CCOS-SCRIPT-COMPILATION"
-    default_next_step = "Correct the script at the place named; `ccos script check` reads it dry."
+    default_next_step = "Correct the script at the place named."
 
 
 class ScriptRaisedError(ScriptError):
@@ -362,7 +362,7 @@ class ScriptNotFoundError(ScriptError):
     """No script has this id."""
 
     code = "CCOS-SCRIPT-UNKNOWN"
-    default_next_step = "List them with `ccos script list`."
+    default_next_step = "Compile the script first, and use the id that this gives."
 
 
 class ScriptToolNotFoundError(ScriptError):
@@ -383,7 +383,7 @@ class IsolationError(ScriptError):
     """This machine cannot provide the isolation that the security level promises."""
 
     code = "CCOS-SCRIPT-ISOLATION"
-    default_next_step = "See what is missing with `ccos doctor`."
+    default_next_step = "Run it on a machine that has what is named."
 
 
 class EngineBusyError(ScriptError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import itertools
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -60,10 +62,47 @@ class EventType(StrEnum):
     CAPABILITY_QUARANTINED = "capability_quarantined"
     ALIAS_REGISTERED = "alias_registered"
 
+    HOST_CALL = "host_call"
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    BUDGET_EXTENDED = "budget_extended"
+
     EGRESS_REQUEST = "egress_request"
     SECURITY_VIOLATION = "security_violation"
     WORKER_STARTED = "worker_started"
     WORKER_STOPPED = "worker_stopped"
+
+
+class Priority(StrEnum):
+    """How soon somebody should look at an event."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+_PRIORITIES: Final[Mapping[EventType, Priority]] = MappingProxyType(
+    {
+        EventType.SECURITY_VIOLATION: Priority.CRITICAL,
+        EventType.EXECUTION_OUTCOME_UNKNOWN: Priority.CRITICAL,
+        EventType.CAPABILITY_QUARANTINED: Priority.CRITICAL,
+        EventType.RESOLUTION_BLOCKED: Priority.CRITICAL,
+        EventType.APPROVAL_REQUESTED: Priority.HIGH,
+        EventType.BUDGET_EXHAUSTED: Priority.HIGH,
+        EventType.EXECUTION_FAILED: Priority.HIGH,
+        EventType.RESOLUTION_PERMANENTLY_FAILED: Priority.HIGH,
+        EventType.EGRESS_REQUEST: Priority.LOW,
+        EventType.HOST_CALL: Priority.LOW,
+    }
+)
+
+_PROCESS: Final = secrets.token_hex(6)
+_numbers: Final = itertools.count(1)
+
+
+def _next_id() -> str:
+    return f"event-{_PROCESS}-{next(_numbers)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +116,8 @@ class Event:
         actor: Who caused it: a person's name, ``agent``, ``ccos`` …
         data: Further parts, JSON data.
         at: Seconds since the Unix epoch.
+        source: The part of CCOS that it comes from, such as ``script_engine``.
+        id: Its own id.
     """
 
     type: EventType
@@ -85,6 +126,18 @@ class Event:
     actor: str = "ccos"
     data: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     at: float = field(default_factory=time.time)
+    source: str = "ccos"
+    id: str = field(default_factory=_next_id, compare=False)
+
+    @property
+    def correlation_id(self) -> str:
+        """What ties it to others: its execution, else its capability, else its own id."""
+        return self.execution_id or self.capability_id or self.id
+
+    @property
+    def priority(self) -> Priority:
+        """How soon somebody should look at it."""
+        return _PRIORITIES.get(self.type, Priority.NORMAL)
 
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -121,9 +174,13 @@ class Subscription:
         self._closed = False
         self.lost = 0
 
+    def wants(self, type: EventType) -> bool:  # noqa: A002 - the word for it
+        """Whether an event of this type would be taken."""
+        return not self._closed and (not self._types or type in self._types)
+
     def offer(self, event: Event) -> None:
         """Take the event if it is of a wanted type; callable from any thread, never waits."""
-        if self._closed or (self._types and event.type not in self._types):
+        if not self.wants(event.type):
             return
         if len(self._waiting) == self._waiting.maxlen:
             self.lost += 1
@@ -176,6 +233,10 @@ class EventBus:
         """Stop a subscription; stopping it again does nothing."""
         self._subscriptions = [one for one in self._subscriptions if one is not subscription]
         subscription.close()
+
+    def wants(self, type: EventType) -> bool:  # noqa: A002 - the word for it
+        """Whether anybody would get an event of this type."""
+        return any(one.wants(type) for one in self._subscriptions)
 
     def publish(self, event: Event) -> None:
         """Hand ``event`` to all who want it."""

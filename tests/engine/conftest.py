@@ -11,13 +11,16 @@ import pytest
 from ccos.engine import (
     Finished,
     HostCall,
-    PlanLimits,
     PythonWorkers,
     Settled,
     Value,
     Waiting,
     read_plan,
 )
+
+from .sessions import LIMITS, open_session
+
+__all__ = ["LIMITS", "Host"]
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Host:
         now: float = 1_700_000_000.0,
     ) -> Any:
         plan = read_plan(source)
-        async with self.workers.session(plan, seed=seed, clock=lambda _: now) as session:
+        async with open_session(self.workers, plan, seed=seed, clock=lambda _: now) as session:
             stop = await session.start()
             while isinstance(stop, Waiting):
                 self.calls += stop.calls
@@ -51,12 +54,9 @@ class Host:
         return [call.target for call in self.calls]
 
 
-LIMITS = PlanLimits(memory_bytes=20_000_000, seconds=0.5, calls=50)
-
-
 @pytest.fixture
 async def workers(anyio_backend: str) -> AsyncIterator[PythonWorkers]:
-    async with PythonWorkers(LIMITS, processes=2) as started:
+    async with PythonWorkers(processes=2, max_waiting=100) as started:
         yield started
 
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccos.engine import Finished, PythonWorkers, Raised, Value, Waiting, read_plan
-from ccos.errors import LimitExceededError, PlanError
+from ccos.errors import ResourceExceededError, ScriptError
 
-from .conftest import LIMITS, Host
+from .conftest import Host
+from .sessions import LIMITS, open_session
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,7 @@ async def test_arguments_of_any_name(host: Host) -> None:
 
 async def test_calls_that_are_gathered_are_asked_for_at_once(workers: PythonWorkers) -> None:
     plan = read_plan("import asyncio\nawait asyncio.gather(a.b(), a.c(), a.d())")
-    async with workers.session(plan, seed="s", clock=lambda _: 0.0) as session:
+    async with open_session(workers, plan, seed="s", clock=lambda _: 0.0) as session:
         stop = await session.start()
         assert isinstance(stop, Waiting)
         assert [call.target for call in stop.calls] == ["a.b", "a.c", "a.d"]
@@ -70,7 +71,7 @@ async def test_failure_of_a_call_can_be_caught(host: Host) -> None:
 
 
 async def test_failure_nobody_catches_ends_the_plan_with_its_line(host: Host) -> None:
-    with pytest.raises(PlanError, match=r"line 2.*no such city") as caught:
+    with pytest.raises(ScriptError, match=r"line 2.*no such city") as caught:
         await host.run("x = 1\nawait a.b()", lambda _: Raised("no such city"))
     assert caught.value.details["line"] == 2
     assert "Traceback" in caught.value.details["traceback"]
@@ -95,7 +96,7 @@ async def test_failure_nobody_catches_ends_the_plan_with_its_line(host: Host) ->
 async def test_call_that_cannot_be_made_is_an_error_in_the_plan(
     host: Host, source: str, words: str
 ) -> None:
-    with pytest.raises(PlanError, match=words) as caught:
+    with pytest.raises(ScriptError, match=words) as caught:
         await host.run(source)
     assert "TypeError" in caught.value.message
     assert host.calls == []
@@ -103,25 +104,25 @@ async def test_call_that_cannot_be_made_is_an_error_in_the_plan(
 
 @pytest.mark.parametrize("name", ["foo", "eval_", "__import__", "compile", "globals", "input"])
 async def test_unknown_function_is_no_call_of_a_capability(host: Host, name: str) -> None:
-    with pytest.raises(PlanError, match=f"NameError: name '{name}' is not defined"):
+    with pytest.raises(ScriptError, match=f"NameError: name '{name}' is not defined"):
         await host.run(f"{name}('a.b')")
     assert host.calls == []
 
 
 async def test_unknown_name_is_an_error(host: Host) -> None:
-    with pytest.raises(PlanError, match="line 2: NameError"):
+    with pytest.raises(ScriptError, match="line 2: NameError"):
         await host.run("x = 1\ny = foo")
 
 
 async def test_random_bytes_are_bounded(host: Host) -> None:
     assert await host.run("import os\nlen(os.urandom(1000))") == 1000
-    with pytest.raises(LimitExceededError) as caught:
+    with pytest.raises(ResourceExceededError) as caught:
         await host.run("import os\nlen(os.urandom(10_000_000))")
     assert caught.value.details["limit"] == "entropy"
 
 
 async def test_call_that_nobody_awaits_is_refused(host: Host) -> None:
-    with pytest.raises(PlanError, match=r"Line 2: mail\.send was called without `await`"):
+    with pytest.raises(ScriptError, match=r"Line 2: mail\.send was called without `await`"):
         await host.run("x = 1\nmail.send(to='you')\n'sent'")
     assert host.calls == []
     assert await host.run("x = 1\nawait mail.send(to='you')\n'sent'") == "sent"
@@ -140,7 +141,7 @@ async def test_call_that_nobody_awaits_is_refused(host: Host) -> None:
     ],
 )
 async def test_value_that_is_no_json_is_refused(host: Host, source: str, words: str) -> None:
-    with pytest.raises(PlanError, match=words):
+    with pytest.raises(ScriptError, match=words):
         await host.run(source)
 
 
@@ -170,7 +171,7 @@ async def test_value_that_is_no_json_is_refused(host: Host, source: str, words: 
     ],
 )
 async def test_plan_has_nothing_of_the_machine(host: Host, source: str) -> None:
-    with pytest.raises(PlanError):
+    with pytest.raises(ScriptError):
         await host.run(source)
     assert await host.run("1 + 1") == 2
 
@@ -217,7 +218,7 @@ async def test_random_numbers_follow_from_the_seed(host: Host) -> None:
 )
 async def test_limit_ends_the_plan_and_is_named(host: Host, source: str, limit: str) -> None:
     started = time.perf_counter()
-    with pytest.raises(LimitExceededError) as caught:
+    with pytest.raises(ResourceExceededError) as caught:
         await host.run(source)
     assert caught.value.details["limit"] == limit
     assert time.perf_counter() - started < 5
@@ -231,13 +232,13 @@ async def test_use_within_the_limits_is_allowed(host: Host) -> None:
 
 
 async def test_endless_recursion_is_an_error_in_the_plan(host: Host) -> None:
-    with pytest.raises(PlanError, match="RecursionError"):
+    with pytest.raises(ScriptError, match="RecursionError"):
         await host.run("def f():\n    return f()\nf()")
 
 
 async def test_waiting_for_the_host_is_not_counted_as_time(workers: PythonWorkers) -> None:
     plan = read_plan("await a.b()\n'done'")
-    async with workers.session(plan, seed="s", clock=lambda _: 0.0) as session:
+    async with open_session(workers, plan, seed="s", clock=lambda _: 0.0) as session:
         await session.start()
         await asyncio.sleep(LIMITS.seconds + 0.2)
         assert await session.deliver({0: Value(None)}) == Finished("done")
@@ -245,13 +246,13 @@ async def test_waiting_for_the_host_is_not_counted_as_time(workers: PythonWorker
 
 async def test_worker_that_dies_ends_only_its_plan(workers: PythonWorkers, host: Host) -> None:
     plan = read_plan("await a.b()\nwhile True:\n    pass")
-    async with workers.session(plan, seed="s", clock=lambda _: 0.0) as session:
+    async with open_session(workers, plan, seed="s", clock=lambda _: 0.0) as session:
         await session.start()
         delivering = asyncio.ensure_future(session.deliver({0: Value(None)}))
         await asyncio.sleep(0.1)
-        assert session._worker is not None
-        os.kill(session._worker, signal.SIGKILL)
-        with pytest.raises(LimitExceededError, match="worker died") as caught:
+        assert session.worker_id is not None
+        os.kill(session.worker_id, signal.SIGKILL)
+        with pytest.raises(ResourceExceededError, match="worker died") as caught:
             await delivering
         assert caught.value.details == {"limit": "worker"}
     assert await host.run("'next'") == "next"
@@ -263,7 +264,7 @@ async def test_session_left_while_the_plan_computes_frees_its_worker(host: Host)
         with pytest.raises(TimeoutError):
             async with (
                 asyncio.timeout(0.1),
-                host.workers.session(plan, seed="s", clock=lambda _: 0.0) as session,
+                open_session(host.workers, plan, seed="s", clock=lambda _: 0.0) as session,
             ):
                 await session.start()
     assert await host.run("'next'") == "next"
@@ -288,12 +289,12 @@ async def test_print_is_kept_up_to_a_bound(host: Host) -> None:
     "source", ["yield 1", "async with a.b() as c:\n    pass", "break", "nonlocal x"]
 )
 async def test_python_that_the_interpreter_lacks_is_an_error(host: Host, source: str) -> None:
-    with pytest.raises(PlanError):
+    with pytest.raises(ScriptError):
         await host.run(source)
 
 
 async def test_answer_that_no_interpreter_takes_is_an_error(host: Host) -> None:
-    with pytest.raises(PlanError):
+    with pytest.raises(ScriptError):
         await host.run("await a.b()", lambda _: Value("\ud800"))
 
 
@@ -313,7 +314,7 @@ json_values = st.recursive(
 
 def test_json_of_any_shape_survives_the_way_in_and_out() -> None:
     async def main(values: list[Any]) -> None:
-        async with PythonWorkers(LIMITS, processes=1) as workers:
+        async with PythonWorkers(processes=1, max_waiting=100) as workers:
             for value in values:
                 host = Host(workers)
                 source = "x = await a.get()\nawait a.put(x=x)\nx"

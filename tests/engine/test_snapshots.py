@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,6 @@ import pytest
 
 from ccos.engine import (
     Finished,
-    PlanSession,
     PythonWorkers,
     SnapshotSeal,
     UnusableSnapshotError,
@@ -21,6 +21,8 @@ from ccos.engine import (
     read_plan,
 )
 from ccos.keys import LocalKey
+
+from .sessions import OpenSession, open_session
 
 pytestmark = pytest.mark.anyio
 
@@ -42,14 +44,15 @@ fourth = await mcp.weather.other()
 RESTORING = """
 import asyncio, json, sys
 from pathlib import Path
-from ccos.engine import PlanLimits, PythonWorkers, SnapshotSeal, Value, read_plan
+from ccos.engine import PythonWorkers, SnapshotSeal, Value, read_plan
 from ccos.keys import LocalKey
+from sessions import open_session
 
 async def main(folder):
     seal = SnapshotSeal(LocalKey(b"k" * 32))
     plan = read_plan((folder / "plan.py").read_text())
-    async with PythonWorkers(PlanLimits(), processes=1) as workers:
-        async with workers.session(plan, seed="seed", clock=lambda _: 0.0) as session:
+    async with PythonWorkers(processes=1, max_waiting=1) as workers:
+        async with open_session(workers, plan, seed="seed", clock=lambda _: 0.0) as session:
             session.restore((folder / "blob").read_bytes(), seal)
             await session.deliver({0: Value("sunny"), 1: Value("sent")})
             await session.deliver({2: Value("rain")})
@@ -62,11 +65,11 @@ asyncio.run(main(Path(sys.argv[1])))
 
 def session_of(
     workers: PythonWorkers, source: str = SOURCE
-) -> AbstractAsyncContextManager[PlanSession]:
-    return workers.session(read_plan(source), seed="seed", clock=lambda _: 0.0)
+) -> AbstractAsyncContextManager[OpenSession]:
+    return open_session(workers, read_plan(source), seed="seed", clock=lambda _: 0.0)
 
 
-async def finish(session: PlanSession) -> tuple[object, str]:
+async def finish(session: OpenSession) -> tuple[object, str]:
     stop = await session.deliver({0: Value("sunny"), 1: Value("sent")})
     assert isinstance(stop, Waiting)
     assert [(call.sequence, call.target) for call in stop.calls] == [(2, "mcp.weather.current")]
@@ -106,6 +109,7 @@ async def test_another_process_goes_on(workers: PythonWorkers, tmp_path: Path) -
         text=True,
         timeout=60,
         check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     assert json.loads(done.stdout) == [value, printed]
 
@@ -134,7 +138,7 @@ async def test_snapshot_of_another_installation_is_refused(workers: PythonWorker
 async def test_snapshot_of_another_plan_is_refused(workers: PythonWorkers) -> None:
     blob, _ = await parked(workers)
     async with session_of(workers, SOURCE + "\n") as session:
-        with pytest.raises(UnusableSnapshotError, match="plan"):
+        with pytest.raises(UnusableSnapshotError, match="program"):
             session.restore(blob, SEAL)
 
 
@@ -142,7 +146,7 @@ async def test_snapshot_of_another_interpreter_is_refused(
     workers: PythonWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blob, _ = await parked(workers)
-    monkeypatch.setattr("ccos.engine.python.FORMAT", "monty 99")
+    monkeypatch.setattr("ccos.engine.python.session.FORMAT", "monty 99")
     async with session_of(workers) as session:
         with pytest.raises(UnusableSnapshotError, match="format"):
             session.restore(blob, SEAL)

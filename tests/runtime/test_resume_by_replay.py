@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from ccos.assembly import Ccos
 from ccos.capabilities import EffectType
 from ccos.engine import SnapshotSeal
-from ccos.engine.python import FORMAT, PlanSession
+from ccos.engine.languages import Entry as Beginning
+from ccos.engine.python.session import FORMAT, PythonSession
 from ccos.errors import ReplayMismatchError
 from ccos.keys import LocalKey, load_key
 from ccos.runtime import Answer
@@ -56,7 +57,7 @@ async def damage(ccos: Ccos, execution_id: str, how: str) -> None:
         "one bit": blob[:-1] + bytes([blob[-1] ^ 1]),
         "foreign key": SnapshotSeal(LocalKey(os.urandom(32))).sealed(header, state),
         "other interpreter": own.sealed({**header, "format": "monty 0.0.1"}, state),
-        "other plan": own.sealed({**header, "plan": "sha256:0"}, state),
+        "other plan": own.sealed({**header, "program": "sha256:0"}, state),
         "unreadable state": own.sealed(header, b"\x00" * 64),
     }[how]
     await change(
@@ -83,11 +84,11 @@ async def test_the_result_is_the_same_and_no_settled_effect_is_repeated(
     tmp_path: Path, store: dict[str, str], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     begun: list[str] = []
-    start = PlanSession.start
+    start = PythonSession.start
 
-    async def watched(session: PlanSession) -> object:
+    async def watched(session: PythonSession, entry: Beginning) -> object:
         begun.append("from the beginning")
-        return await start(session)
+        return await start(session, entry)
 
     effects, notes, pure = Counter(), Counter(), Counter(increment)
     async with opened(tmp_path, **DETECTING, **store) as ccos:
@@ -97,7 +98,7 @@ async def test_the_result_is_the_same_and_no_settled_effect_is_repeated(
         ticket = parked(await ccos.run(PLAN))
         await damage(ccos, ticket.execution_id, how)
         await ccos.register("late.one", increment)
-        monkeypatch.setattr(PlanSession, "start", watched)
+        monkeypatch.setattr(PythonSession, "start", watched)
         outcome = await ccos.runtime.resume(ticket.execution_id)
         first, second, third, fourth, now, number = value(outcome)
         assert (first, second, third, fourth) == (1, 2, 2, 2)

@@ -6,7 +6,8 @@ over its whole life, host calls and everything they lead to included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -14,7 +15,8 @@ from typing import Any, Final, Protocol
 
 from ccos.errors import BudgetExhaustedError, ConfigurationError
 
-WARN_AT: Final = (0.5, 0.8)
+_SHARES: Final = (0.5, 0.8, 1.0)
+_FIRST_SHARE: Final = _SHARES[0]
 
 
 class Dimension(StrEnum):
@@ -92,7 +94,7 @@ class Use:
     used: float
     limit: float
     share: float
-    """0.5 and 0.8 are warnings; 1 says that it is exhausted."""
+    """0.5 and 0.8 are warnings; 1 says that it is exceeded."""
     action: WhenExhausted
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,23 +108,20 @@ class Use:
         }
 
 
-class BudgetWatcher(Protocol):
-    """Hears of warnings and of dimensions used up, and may extend one."""
-
-    def budget_used(self, use: Use) -> None:
-        """A share was passed for the first time."""
-        ...
-
-    def extend(self, use: Use) -> float:
-        """Ask a person for more of a dimension; returns by how much, 0 for a no. May block."""
-        ...
-
-
 class BudgetMeter:
-    """What one execution has used of its budget. Used by one thread at a time."""
+    """What one execution has used of its budget.
 
-    def __init__(self, budget: Budget, watcher: BudgetWatcher) -> None:
-        self._watcher = watcher
+    Whoever is about to use something asks :meth:`excess` first and counts it with :meth:`add`.
+    Callable from any thread.
+
+    Args:
+        budget: What there is.
+        watch: Hears of each share that is passed, once.
+    """
+
+    def __init__(self, budget: Budget, watch: Callable[[Use], None]) -> None:
+        self._watch = watch
+        self._lock = threading.Lock()
         self._used: dict[Dimension, float] = {}
         self._limits = {one: allowance.limit for one, allowance in budget.allowances.items()}
         self._actions = {
@@ -131,72 +130,71 @@ class BudgetMeter:
         self._passed: dict[Dimension, float] = {}
 
     @property
-    def used(self) -> Mapping[Dimension, float]:
-        """What was used so far, of every dimension that was charged."""
-        return self._used
+    def used(self) -> dict[Dimension, float]:
+        """What was used so far, of every dimension that was counted."""
+        return dict(self._used)
 
     @property
-    def remaining(self) -> Mapping[Dimension, float]:
-        """What is left of every dimension that is limited and would stop the execution."""
+    def remaining(self) -> dict[Dimension, float]:
+        """What is left of every dimension whose end would stop the execution."""
         return {
             one: max(0.0, limit - self._used.get(one, 0.0))
             for one, limit in self._limits.items()
             if self._actions[one] is not WhenExhausted.SOFT_WARN
         }
 
-    def charge(self, dimension: Dimension, amount: float) -> None:
-        """Count ``amount`` before it is used.
-
-        Raises:
-            BudgetExhaustedError: if the budget does not cover it; it is not counted then.
-        """
-        limit = self._limits.get(dimension)
-        used = self._used.get(dimension, 0.0) + amount
-        if limit is None:
-            self._used[dimension] = used
-            return
-        if used > limit:
-            self._exceed(dimension, used)
-        self._used[dimension] = used
-        self._warn(dimension, used)
-
-    def record(self, dimension: Dimension, amount: float) -> None:
-        """Count what was used already, such as the bytes of an answer.
-
-        Raises:
-            BudgetExhaustedError: if that was more than there was; it is counted all the same.
-        """
-        used = self._used[dimension] = self._used.get(dimension, 0.0) + amount
+    def excess(self, dimension: Dimension, amount: float) -> Use | None:
+        """What would be exceeded by using ``amount`` more; None if it may be used."""
         limit = self._limits.get(dimension)
         if limit is None:
-            return
-        if used > limit:
-            self._exceed(dimension, used)
-        self._warn(dimension, used)
-
-    def _exceed(self, dimension: Dimension, wanted: float) -> None:
+            return None
+        wanted = self._used.get(dimension, 0.0) + amount
         action = self._actions[dimension]
-        use = Use(dimension, wanted, self._limits[dimension], 1.0, action)
-        if action is not WhenExhausted.SOFT_WARN or self._passed.get(dimension) != 1.0:
-            self._passed[dimension] = 1.0
-            self._watcher.budget_used(use)
-        if action is WhenExhausted.SOFT_WARN:
-            return
-        if action is WhenExhausted.APPROVAL:
-            self._limits[dimension] += self._watcher.extend(use)
-            if wanted <= self._limits[dimension]:
-                self._passed.pop(dimension)
-                return
-        raise BudgetExhaustedError(
-            f"The budget for {dimension.value} is used up: {use.limit:g} allowed.",
-            details={"limit": f"budget.{dimension.value}", **use.as_dict()},
-        )
+        if wanted <= limit or action is WhenExhausted.SOFT_WARN:
+            return None
+        return Use(dimension, wanted, limit, 1.0, action)
 
-    def _warn(self, dimension: Dimension, used: float) -> None:
-        limit = self._limits[dimension]
-        for share in WARN_AT:
-            if used >= share * limit and self._passed.get(dimension, 0.0) < share:
-                self._passed[dimension] = share
-                self._watcher.budget_used(
-                    Use(dimension, used, limit, share, self._actions[dimension])
-                )
+    def add(self, dimension: Dimension, amount: float) -> None:
+        """Count ``amount``; whoever watches hears of the shares that this passes."""
+        with self._lock:
+            used = self._used[dimension] = self._used.get(dimension, 0.0) + amount
+            limit = self._limits.get(dimension)
+            if limit is None or used < _FIRST_SHARE * limit:
+                return
+            share = max(one for one in _SHARES if used >= one * limit)
+            if share == 1.0 and used <= limit:
+                share = _SHARES[-2]
+            if share <= self._passed.get(dimension, 0.0):
+                return
+            self._passed[dimension] = share
+        self._watch(Use(dimension, used, limit, share, self._actions[dimension]))
+
+    def extend(self, dimension: Dimension, by: float) -> None:
+        """Let ``by`` more of a dimension be used."""
+        with self._lock:
+            self._limits[dimension] += by
+            self._passed.pop(dimension, None)
+
+
+def exhausted(use: Use) -> BudgetExhaustedError:
+    """The error for a use that is not covered."""
+    return BudgetExhaustedError(
+        f"The budget for {use.dimension.value} is used up: {use.limit:g} allowed.",
+        details={"limit": f"budget.{use.dimension.value}", **use.as_dict()},
+    )
+
+
+class ExtensionApprover(Protocol):
+    """Asks a person for more of a budget."""
+
+    async def extend(self, execution_id: str, script_id: str, use: Use) -> float:
+        """By how much the dimension is extended; 0 for a no or for no answer in time."""
+        ...
+
+
+class NobodyExtends:
+    """Where nobody can be asked, the answer is no."""
+
+    async def extend(self, execution_id: str, script_id: str, use: Use) -> float:
+        """No."""
+        return 0.0

@@ -66,8 +66,8 @@ class HostContext(Protocol):
         """Say how far the script is, from 0 to 1."""
         ...
 
-    def charge(self, dimension: Dimension, amount: float) -> None:
-        """Count a use against the budget.
+    async def charge(self, dimension: Dimension, amount: float) -> None:
+        """Count a use against the budget, before it happens where that can be.
 
         Raises:
             BudgetExhaustedError: if it does not cover ``amount``; nothing may be used then.
@@ -177,41 +177,58 @@ def bound(
         HostFunctionError: for an argument that is missing, unknown, given twice, or of another
             kind; the message names it.
     """
-    given = _by_name(function, positional, named)
-    arguments = {}
-    for parameter in function.parameters:
+    return bound_values(function.name, function.parameters, positional, named)
+
+
+def bound_values(
+    name: str,
+    parameters: Sequence[Parameter],
+    positional: Sequence[Any],
+    named: Mapping[str, Any],
+) -> dict[str, Any]:
+    """As :func:`bound`, for whatever takes ``parameters`` and is called ``name`` in messages.
+
+    Raises:
+        HostFunctionError: as :func:`bound`.
+    """
+    given = _by_name(name, parameters, positional, named)
+    values = {}
+    for parameter in parameters:
         left_out = parameter.name not in given
         if not left_out and not parameter.required and parameter.kind != "any":
             left_out = given[parameter.name] is None
         if left_out:
             if parameter.required:
-                raise HostFunctionError(f"{function.name}() lacks the argument {parameter.name!r}.")
+                raise HostFunctionError(f"{name}() lacks the argument {parameter.name!r}.")
             continue
         value = given[parameter.name]
         if not _is_of_kind(value, parameter.kind):
             raise HostFunctionError(
-                f"{function.name}() takes {_WITH_ARTICLE[parameter.kind]} as {parameter.name!r}, "
+                f"{name}() takes {_WITH_ARTICLE[parameter.kind]} as {parameter.name!r}, "
                 f"not {_described(value)}."
             )
-        arguments[parameter.name] = value
-    return arguments
+        values[parameter.name] = value
+    return values
 
 
 def _by_name(
-    function: HostFunction, positional: Sequence[Any], named: Mapping[str, Any]
+    name: str,
+    parameters: Sequence[Parameter],
+    positional: Sequence[Any],
+    named: Mapping[str, Any],
 ) -> dict[str, Any]:
-    parameters = [parameter.name for parameter in function.parameters]
-    if len(positional) > len(parameters):
+    names = [parameter.name for parameter in parameters]
+    if len(positional) > len(names):
         raise HostFunctionError(
-            f"{function.name}() takes {len(parameters)} arguments; {len(positional)} were given."
+            f"{name}() takes {len(names)} arguments; {len(positional)} were given."
         )
-    given = dict(zip(parameters, positional, strict=False))
-    for name, value in named.items():
-        if name not in parameters:
-            raise HostFunctionError(f"{function.name}() has no parameter {name[:100]!a}.")
-        if name in given:
-            raise HostFunctionError(f"{function.name}() was given {name!r} twice.")
-        given[name] = value
+    given = dict(zip(names, positional, strict=False))
+    for key, value in named.items():
+        if key not in names:
+            raise HostFunctionError(f"{name}() has no parameter {key[:100]!a}.")
+        if key in given:
+            raise HostFunctionError(f"{name}() was given {key!r} twice.")
+        given[key] = value
     return given
 
 

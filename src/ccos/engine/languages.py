@@ -182,6 +182,7 @@ class SessionRequest:
         host: Who answers it.
         seed: Of its random numbers; the same seed gives the same numbers, and nobody who does
             not know it can tell them.
+        caller: On whose behalf; callers take turns when all workers are busy.
     """
 
     functions: Mapping[str, HostFunction]
@@ -190,6 +191,7 @@ class SessionRequest:
     cpu_seconds: float | None
     host: ScriptHost
     seed: str
+    caller: str = ""
 
 
 class Session(Protocol):
@@ -242,14 +244,6 @@ class Language(Protocol):
         """Name and version of the interpreter; a compiled unit is good for exactly one."""
         ...
 
-    def check_isolation(self, policy: SecurityPolicy) -> None:
-        """Make sure that scripts under ``policy`` are as isolated as its level promises.
-
-        Raises:
-            IsolationError: if this machine or this language cannot provide that.
-        """
-        ...
-
     async def compile(
         self, source: str, *, name: str, functions: Mapping[str, HostFunction], level: str
     ) -> Compiled:
@@ -275,12 +269,4 @@ class Language(Protocol):
 
     def worker_ids(self) -> tuple[int, ...]:
         """Process ids of all living workers."""
-        ...
-
-    async def start(self) -> None:
-        """Make ready to run."""
-        ...
-
-    async def stop(self) -> None:
-        """End every worker."""
         ...

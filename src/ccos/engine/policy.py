@@ -138,6 +138,19 @@ class SecurityPolicy:
             )
         return derived
 
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> SecurityPolicy:
+        """The policy that :meth:`options` described."""
+        sets = ("allowed_modules", "blocked_modules", "denied_functions", "allowed_hosts")
+        return cls(
+            **{
+                **options,
+                **{name: frozenset(options[name]) for name in sets},
+                "level": SecurityLevel(options["level"]),
+                "file_roots": tuple(Path(root) for root in options["file_roots"]),
+            }
+        )
+
     def options(self) -> dict[str, Any]:
         """Every attribute as JSON data, in a stable order; part of a script's identity."""
         return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
@@ -261,4 +274,6 @@ def _plain(value: Any) -> Any:
             return sorted(value)
         case tuple():
             return [str(item) for item in value]
+        case SecurityLevel():
+            return value.value
     return value

@@ -12,6 +12,7 @@ from ccos.runtime.outcomes import (
     Parked,
     UnknownEffect,
 )
+from ccos.runtime.plan_host import PlanLimits
 from ccos.runtime.records import (
     Entry,
     EntryState,
@@ -41,6 +42,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "Parked",
+    "PlanLimits",
     "Runtime",
     "Sighting",
     "Surroundings",

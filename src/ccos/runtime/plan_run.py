@@ -14,19 +14,36 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ccos.engine import (
+    SLEEP,
     Finished,
     HostCall,
     Plan,
-    PlanSession,
+    Program,
+    PythonSession,
     PythonWorkers,
     Raised,
+    SecurityLevel,
+    SessionRequest,
     Settled,
+    Stop,
     UnusableSnapshotError,
     Value,
     Waiting,
+    level_policy,
 )
-from ccos.engine.python import CLOCK, SLEEP, Stop
-from ccos.errors import LimitExceededError, PlanError, ReplayMismatchError
+from ccos.engine import (
+    Entry as Beginning,
+)
+from ccos.errors import (
+    CcosError,
+    CompilationError,
+    LimitExceededError,
+    PlanError,
+    ReplayMismatchError,
+    ResourceExceededError,
+    ScriptError,
+    ScriptRaisedError,
+)
 from ccos.runtime.call_run import finish
 from ccos.runtime.calls import (
     Missing,
@@ -41,23 +58,32 @@ from ccos.runtime.calls import (
 )
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.outcomes import Outcome, Parked
+from ccos.runtime.plan_host import PlanHost, PlanLimits
 from ccos.runtime.records import Entry, EntryState
 from ccos.runtime.stored import NEVER_ANSWERED
 from ccos.runtime.writer import ExecutionWriter
 
 _LONGEST_SLEEP_SECONDS: Final = 3600.0
+_CLOCK: Final = "ccos.clock"
 
 
 class PlanRun:
     """One plan from its first line, or from where it was parked, to an outcome."""
 
     def __init__(
-        self, around: Surroundings, workers: PythonWorkers, plan: Plan, writer: ExecutionWriter
+        self,
+        around: Surroundings,
+        workers: PythonWorkers,
+        plan: Plan,
+        writer: ExecutionWriter,
+        limits: PlanLimits,
     ) -> None:
         self._around = around
         self._workers = workers
         self._plan = plan
         self._writer = writer
+        self._limits = limits
+        self._host = PlanHost(limits, self._clock)
         self._delivery = 0
         self._open: dict[int, Entry] = {}
         self._missing: dict[int, Entry] = {}
@@ -77,9 +103,11 @@ class PlanRun:
                     return await self._resume(snapshot)
                 await self._stop_calls()
             async with self._session() as session:
-                return await self._drive(session, await session.start())
-        except (PlanError, LimitExceededError, ReplayMismatchError) as error:
+                return await self._drive(session, await session.start(Beginning()))
+        except ReplayMismatchError as error:
             return await finish(self._writer, None, error)
+        except ScriptError as error:
+            return await finish(self._writer, None, _as_plan_error(error))
         finally:
             await self._stop_calls()
 
@@ -91,12 +119,22 @@ class PlanRun:
             self._delivery = 1 + max(delivered, default=-1)
             return await self._drive(session, stop)
 
-    def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
-        return self._workers.session(
-            self._plan, seed=self._around.seed(self._writer.execution.id), clock=self._clock
+    def _session(self) -> contextlib.AbstractAsyncContextManager[PythonSession]:
+        plan, execution = self._plan, self._writer.execution
+        self._host = PlanHost(self._limits, self._clock)
+        request = SessionRequest(
+            functions={},
+            policy=level_policy(SecurityLevel.PRODUCTION),
+            memory_bytes=self._limits.memory_bytes,
+            cpu_seconds=self._limits.seconds,
+            host=self._host,
+            seed=self._around.seed(execution.id),
+            caller=execution.principal,
         )
+        program = Program(plan.source, plan.name, plan.hash, namespaces=plan.namespaces)
+        return self._workers.session(program, request, modules={})
 
-    async def _drive(self, session: PlanSession, stop: Stop) -> Outcome:
+    async def _drive(self, session: PythonSession, stop: Stop) -> Outcome:
         while isinstance(stop, Waiting):
             await self._take_up(stop)
             settled = self._recorded() or await self._next_settled()
@@ -104,7 +142,7 @@ class PlanRun:
                 if self._unknown:
                     return await leave_unknown(self._around, self._writer, self._unknown)
                 entries = list(self._missing.values())
-                blob = session.dump(self._around.seal)
+                blob = session.dump(self._around.seal, printed=self._host.output)
                 if await park(self._around, self._writer, entries, snapshot=blob):
                     missing = sorted({entry.target for entry in entries})
                     return Parked(self._writer.execution.id, tuple(missing))
@@ -116,7 +154,7 @@ class PlanRun:
             self._delivery += 1
             stop = await session.deliver(settled)
         assert isinstance(stop, Finished)
-        return await finish(self._writer, stop.value, None, printed=session.printed)
+        return await finish(self._writer, stop.value, None, printed=self._host.output)
 
     async def _take_up(self, stop: Waiting) -> None:
         """Enter the new calls into the journal and set in motion what is not settled yet."""
@@ -215,11 +253,11 @@ class PlanRun:
     def _clock(self, sequence: int) -> float:
         recorded = self._writer.recorded.get(sequence)
         if recorded is not None:
-            self._check_replay(recorded, CLOCK, {})
+            self._check_replay(recorded, _CLOCK, {})
             assert recorded.outcome is not None
             return float(recorded.outcome["value"])
         now = time.time()
-        entry = new_entry(self._writer.execution, sequence, CLOCK, {})
+        entry = new_entry(self._writer.execution, sequence, _CLOCK, {})
         self._writer.keep(
             replace(
                 entry,
@@ -245,6 +283,19 @@ class PlanRun:
             self._answered,
         ):
             started.clear()
+
+
+def _as_plan_error(error: ScriptError) -> CcosError:
+    """What the engine says of a script, as it is said of a plan."""
+    match error:
+        case ResourceExceededError():
+            return LimitExceededError(
+                error.message, next_step=error.next_step, details=error.details
+            )
+        case CompilationError() | ScriptRaisedError():
+            step = None if error.next_step == error.default_next_step else error.next_step
+            return PlanError(error.message, next_step=step, details=error.details)
+    return error
 
 
 async def _slept(seconds: float) -> Answer:

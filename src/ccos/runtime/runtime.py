@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from ccos.capabilities import canonical_id
-from ccos.engine import PlanLimits, PythonWorkers, read_plan
-from ccos.engine.python import json_data
+from ccos.engine import PythonWorkers, read_plan
+from ccos.engine.values import json_data
 from ccos.errors import (
     ExecutionStateError,
     InvalidArgumentsError,
@@ -25,6 +25,7 @@ from ccos.runtime.call_run import CallRun, finish
 from ccos.runtime.calls import Surroundings
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.outcomes import Outcome, Parked
+from ccos.runtime.plan_host import PlanLimits
 from ccos.runtime.plan_run import PlanRun
 from ccos.runtime.records import (
     Entry,
@@ -68,17 +69,15 @@ class Runtime:
         around: Surroundings,
         workers: Workers,
         *,
+        interpreters: PythonWorkers,
         limits: PlanLimits,
-        processes: int,
         plan_source_bytes: int,
     ) -> None:
         self._around = around
         self._workers = workers
         self._limits = limits
-        self._processes = processes
         self._plan_source_bytes = plan_source_bytes
-        self._interpreters: PythonWorkers | None = None
-        self._interpreters_starting = asyncio.Lock()
+        self._interpreters = interpreters
         self._active: Counter[str] = Counter()
         self._beating: asyncio.Task[None] | None = None
         self._background: dict[str, asyncio.Task[list[Outcome]]] = {}
@@ -98,9 +97,6 @@ class Runtime:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        if self._interpreters is not None:
-            await self._interpreters.__aexit__(None, None, None)
-            self._interpreters = None
         await self._around.dispatcher.aclose()
         await self._workers.leave()
 
@@ -159,8 +155,7 @@ class Runtime:
         plan = read_plan(source, name=name)
         execution = self._new(ExecutionKind.PLAN, name, source, {}, principal, plan.hash)
         writer = self._around.writer(execution, stored=False)
-        interpreters = await self._started_interpreters()
-        run = PlanRun(self._around, interpreters, plan, writer)
+        run = PlanRun(self._around, self._interpreters, plan, writer, self._limits)
         return await self._carry_out(execution.id, run.run)
 
     async def resume(self, execution_id: str) -> Outcome:
@@ -203,7 +198,7 @@ class Runtime:
             plan = read_plan(execution.program, name=execution.name)
         except PlanError as error:
             return await self._carry_out(execution.id, partial(finish, writer, None, error))
-        run = PlanRun(around, await self._started_interpreters(), plan, writer)
+        run = PlanRun(around, self._interpreters, plan, writer, self._limits)
         return await self._carry_out(execution.id, lambda: run.run(snapshot))
 
     async def _carry_out(
@@ -495,14 +490,6 @@ class Runtime:
             created_at=now,
             updated_at=now,
         )
-
-    async def _started_interpreters(self) -> PythonWorkers:
-        """The interpreters, started with the first plan."""
-        async with self._interpreters_starting:
-            if self._interpreters is None:
-                pool = PythonWorkers(self._limits, processes=self._processes)
-                self._interpreters = await pool.__aenter__()
-        return self._interpreters
 
 
 async def _all_that_can(

@@ -1,0 +1,84 @@
+"""What executions leave behind: audit entries and counts, written together and not one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from ccos.audit import AuditTrail
+from ccos.engine.scripts import Run
+from ccos.engine.store import ScriptStore
+from ccos.events import Event
+from ccos.storage import Storage, Transaction
+
+_PAUSE_SECONDS: Final = 0.05
+_BATCH: Final = 500
+
+
+class Ledger:
+    """Writes what executions leave behind, a batch at a time.
+
+    What an execution only computed is on disk within a twentieth of a second of its end, and at
+    the latest when the engine stops. What acts on the world is written first: see :meth:`write`.
+    """
+
+    def __init__(self, storage: Storage, audit: AuditTrail, store: ScriptStore) -> None:
+        self._storage = storage
+        self._audit = audit
+        self._store = store
+        self._events: list[Event] = []
+        self._runs: list[Run] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+
+    def add(self, events: Iterable[Event], run: Run | None = None) -> None:
+        """Take events, and a run, to be written soon. Called on the event loop."""
+        self._events += events
+        if run is not None:
+            self._runs.append(run)
+        if self._timer is None and self._flushing is None:
+            pause = 0.0 if len(self._events) >= _BATCH else _PAUSE_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(pause, self._begin)
+
+    async def write(self, *events: Event) -> None:
+        """Write events now; returns when they are on disk."""
+        await self._audit.append(*events)
+
+    async def flush(self) -> None:
+        """Write all that was taken so far.
+
+        Raises:
+            StorageError: if it cannot be written; it is kept for the next time.
+        """
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._write()
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._flushing = asyncio.create_task(self._write_all(), name="ccos-script-ledger")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._events or self._runs:
+                await self._write()
+        finally:
+            self._flushing = None
+
+    async def _write(self) -> None:
+        events, runs = self._events[:_BATCH], self._runs[:_BATCH]
+        if not events and not runs:
+            return
+
+        def unit(transaction: Transaction) -> None:
+            self._audit.record(transaction, *events)
+            if runs:
+                self._store.count_in(transaction, runs)
+
+        await self._storage.write("scripts", unit)
+        del self._events[: len(events)]
+        del self._runs[: len(runs)]

@@ -1,0 +1,123 @@
+"""Python on Monty, as a language of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import pydantic_monty as monty
+
+from ccos.engine.hosts import HostFunction
+from ccos.engine.languages import Compiled, Diagnostic, Session, SessionRequest, Severity
+from ccos.engine.python.reading import HOST, parse, read, refuse_forbidden_imports
+from ccos.engine.python.session import FORMAT, Program, place
+from ccos.engine.python.workers import PythonWorkers
+from ccos.errors import CompilationError
+
+_MODULES_KEPT: Final = 64
+
+
+class PythonLanguage:
+    """Scripts in Python, on an interpreter that has no way to the machine.
+
+    Args:
+        workers: The pool, shared with whoever else runs Python.
+    """
+
+    name = "python"
+    suffixes = (".py",)
+    format = FORMAT
+
+    def __init__(self, workers: PythonWorkers) -> None:
+        self._workers = workers
+        self._programs = lru_cache(maxsize=1000)(_program)
+        self._modules = lru_cache(maxsize=_MODULES_KEPT)(_external_modules)
+
+    async def compile(
+        self, source: str, *, name: str, functions: Mapping[str, HostFunction], level: str
+    ) -> Compiled:
+        """Read a script; see :class:`ccos.engine.languages.Language`."""
+        try:
+            tree = parse(source, name)
+        except CompilationError as error:
+            raise _with_diagnostic(error, name) from error
+        refuse_forbidden_imports(tree, name, functions, level)
+        fault = await self._workers.diagnose(source)
+        if fault is not None:
+            raise _with_diagnostic(_rejection(fault, name), name)
+        reading = read(tree)
+        unit = {"asynchronous": sorted(reading.asynchronous)}
+        return Compiled(
+            source=source,
+            name=name,
+            unit=json.dumps(unit).encode(),
+            exports=reading.exports,
+            modules=reading.modules,
+        )
+
+    @contextlib.asynccontextmanager
+    async def session(self, compiled: Compiled, request: SessionRequest) -> AsyncIterator[Session]:
+        """A worker of the pool; see :class:`ccos.engine.languages.Language`."""
+        program = self._programs(compiled.source, compiled.name, compiled.unit)
+        modules = self._modules(frozenset(request.functions))
+        async with self._workers.session(program, request, modules=modules) as session:
+            yield session
+
+    def worker_ids(self) -> tuple[int, ...]:
+        """Process ids of all living workers."""
+        return self._workers.worker_ids()
+
+
+def _program(source: str, name: str, unit: bytes) -> Program:
+    digest = "sha256:" + hashlib.sha256(source.encode()).hexdigest()
+    asynchronous = frozenset(json.loads(unit)["asynchronous"])
+    return Program(source, name, digest, asynchronous=asynchronous)
+
+
+def _external_modules(targets: frozenset[str]) -> dict[str, monty.ExternalModule]:
+    """The host modules as the interpreter takes them; their functions only ever come to us."""
+    by_module: dict[str, dict[str, Any]] = {}
+    for target in sorted(targets):
+        module, _, function = target.rpartition(".")
+        by_module.setdefault(module, {})[function] = _host_function
+    return {
+        HOST: monty.ExternalModule(
+            {
+                module.removeprefix(f"{HOST}."): monty.ExternalModule(functions)
+                for module, functions in by_module.items()
+            }
+        )
+    }
+
+
+def _host_function(*_: Any, **__: Any) -> None:
+    """Stands for a host function in a module; the interpreter names it when it is called."""
+
+
+def _rejection(error: monty.MontyError, name: str) -> CompilationError:
+    found = {}
+    if isinstance(error, monty.MontySyntaxError | monty.MontyRuntimeError):
+        found = place(error)
+        # The text was compiled below a line of ours.
+        found = {"line": found["line"] - 1, "column": found["column"]} if found else {}
+    words = str(error).removeprefix("NotImplementedError: ")
+    where = f", line {found['line']}, column {found['column']}" if found else ""
+    return CompilationError(f"{name}{where}: {words}.", details=found | {"message": words})
+
+
+def _with_diagnostic(error: CompilationError, name: str) -> CompilationError:
+    message = error.details.pop("message", error.message)
+    diagnostic = Diagnostic(
+        message=message,
+        code="syntax",
+        severity=Severity.ERROR,
+        file=name,
+        line=error.details.get("line", 0),
+        column=error.details.get("column", 0),
+    )
+    error.details["diagnostics"] = [diagnostic.as_dict()]
+    return error
