@@ -181,6 +181,10 @@ def test_it_behaves_as_the_model_does(
             assert cache.statistics == model.statistics
             assert cache.statistics.entries <= max_entries
             assert cache.statistics.bytes <= max_bytes
+        for script_id in "abcde":
+            for unit_format in ("one", "two"):
+                found = await cache.get(script_id, unit_format)
+                assert found is model.get((script_id, unit_format))
 
     asyncio.run(main())
 

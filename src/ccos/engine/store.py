@@ -394,7 +394,7 @@ def _count(transaction: Transaction, runs: list[Run]) -> None:
         total["seconds"] += run.seconds
         total["memory"] += run.peak_memory_bytes or 0
         total["ended_at"] = max(total["ended_at"], run.ended_at)
-    # In one order everywhere, so that two processes never wait for each other.
+    # In one order everywhere, so that no two processes wait for each other for ever.
     for script_id in sorted(totals):
         _COUNT.change(transaction.connection, totals[script_id])
 
