@@ -144,10 +144,12 @@ class Model:
         )
 
 
-IDS = st.sampled_from("abcde")
+IDS = st.sampled_from("abc")
 FORMATS = st.sampled_from(["one", "two"])
 STEPS = st.one_of(
     st.tuples(st.just("get"), IDS, FORMATS),
+    st.tuples(st.just("get"), IDS, FORMATS),
+    st.tuples(st.just("put"), IDS, FORMATS, st.just("x"), st.just(3)),
     st.tuples(st.just("put"), IDS, FORMATS, st.text("xé", max_size=8), st.integers(0, 12)),
     st.tuples(st.just("forget"), IDS),
     st.tuples(st.just("clear")),
@@ -155,7 +157,9 @@ STEPS = st.one_of(
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(STEPS, max_size=40), st.integers(1, 6), st.integers(1, 60))
+@given(
+    st.lists(STEPS, min_size=5, max_size=40), st.integers(1, 5), st.integers(1, 60) | st.just(1000)
+)
 def test_it_behaves_as_the_model_does(
     steps: list[tuple[Any, ...]], max_entries: int, max_bytes: int
 ) -> None:
@@ -181,12 +185,23 @@ def test_it_behaves_as_the_model_does(
             assert cache.statistics == model.statistics
             assert cache.statistics.entries <= max_entries
             assert cache.statistics.bytes <= max_bytes
-        for script_id in "abcde":
+        for script_id in "abc":
             for unit_format in ("one", "two"):
                 found = await cache.get(script_id, unit_format)
                 assert found is model.get((script_id, unit_format))
 
     asyncio.run(main())
+
+
+@pytest.mark.anyio
+async def test_what_was_used_lately_stays() -> None:
+    cache = CompileCache(Nowhere(), max_entries=2)
+    for script_id in "ab":
+        await cache.put(script_id, FORMAT, compiled())
+    await cache.get("a", FORMAT)
+    await cache.put("c", FORMAT, compiled())
+    assert await cache.get("b", FORMAT) is None
+    assert await cache.get("a", FORMAT) == compiled()
 
 
 @pytest.mark.anyio
