@@ -18,6 +18,8 @@ import pytest
 import sqlalchemy as sa
 
 from ccos import assembly
+from ccos.engine.jail import Isolation, Mechanism
+from ccos.engine.jail.isolation import MECHANISMS
 from ccos.events import Event, EventType
 from ccos.operations import doctor
 from ccos.storage.schema import executions, workers
@@ -34,21 +36,11 @@ NAMES = [
 MIB = 1024 * 1024
 
 
-class Confining:
-    """A machine that can confine scripts."""
-
-    confines = True
-    missing: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"confines": self.confines, "missing": list(self.missing)}
-
-
-class Lacking(Confining):
-    """A machine that cannot."""
-
-    confines = False
-    missing = ("user namespaces", "landlock")
+def isolation(**without: str) -> Isolation:
+    """A machine that can confine scripts, but for the mechanisms named and why."""
+    return Isolation(
+        {name: Mechanism(name not in without, without.get(name, "ABI 4")) for name in MECHANISMS}
+    )
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     tools.mkdir()
     (tools / "npx").touch(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    said: dict[str, Any] = {"isolation": Confining, "free_bytes": lambda _: 5000 * MIB}
+    said: dict[str, Any] = {"isolation": isolation, "free_bytes": lambda _: 5000 * MIB}
     genuine = doctor.Machine
     monkeypatch.setattr(doctor, "Machine", lambda: genuine(**said))
     return said
@@ -475,14 +467,14 @@ def test_a_machine_that_cannot_confine_scripts(
     machine: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machine["isolation"] = Lacking
+    machine["isolation"] = lambda: isolation(landlock="not in this kernel")
     result, found = examine()
     assert result.code == 1
     assert found["isolation"]["status"] == "failed"
-    assert "user namespaces, landlock" in found["isolation"]["message"]
+    assert "Landlock to confine files (not in this kernel)" in found["isolation"]["message"]
     levels = dict.fromkeys(("safe", "development", "production"), False)
     assert found["isolation"]["details"]["levels"] == levels
-    assert found["isolation"]["details"]["missing"] == ["user namespaces", "landlock"]
+    assert not found["isolation"]["details"]["mechanisms"]["landlock"]["available"]
 
     monkeypatch.setenv("CCOS_SCRIPT_ENGINE_ISOLATION", "interpreter")
     result, found = examine()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -68,6 +69,17 @@ def test_what_hangs_is_left_behind_and_the_others_are_heard() -> None:
     assert found[1].message == "There was no answer within 0.3 seconds."
 
 
+def test_what_hangs_does_not_keep_the_process_from_ending() -> None:
+    program = (
+        "import time; from ccos.operations.doctor import Examination, examine; "
+        "hang = Examination('a', lambda: time.sleep(60)); print(examine([hang], seconds=0.1))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert "no answer" in done.stdout
+
+
 def test_examinations_run_side_by_side_and_keep_their_order() -> None:
     together = threading.Barrier(3, timeout=10)
 
@@ -83,21 +95,14 @@ def test_examinations_run_side_by_side_and_keep_their_order() -> None:
 
 
 def test_without_settings_the_machine_is_examined_all_the_same() -> None:
-    class Confined:
-        confines = True
-        missing = ()
-
-        def as_dict(self) -> dict[str, Any]:
-            return {}
-
     error = ConfigurationError("A key is odd.", next_step="Correct it.")
-    found = {one.name: one for one in diagnose(error, Machine(isolation=Confined))}
-    assert list(found) == [
-        *("python", "configuration", "interpreter", "isolation", "clock", "launchers")
-    ]
+    found = {one.name: one for one in diagnose(error)}
+    machine = ("python", "configuration", "interpreter", "isolation", "clock", "launchers")
+    assert tuple(found) == machine
     assert found["configuration"].status is Status.FAILED
     assert found["configuration"].next_step == "Correct it."
     assert found["interpreter"].status is Status.OK
+    assert found["isolation"].details["levels"]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from ccos.engine.jail import Isolation, probe
 from ccos.operations.doctor.checks import Check, Status
-
-if TYPE_CHECKING:
-    from ccos.operations.doctor.sandbox import Isolation
 
 _SUPPORTED: Final = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Linux", "arm64")}
 _MIB: Final = 1024 * 1024
@@ -30,13 +28,6 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _isolation() -> Isolation:
-    from ccos.engine.jail import probe  # type: ignore[import-not-found]
-
-    found: Isolation = probe()
-    return found
-
-
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where the doctor asks about the machine.
@@ -48,7 +39,7 @@ class Machine:
     """
 
     free_bytes: Callable[[Path], int] = _free_bytes
-    isolation: Callable[[], Isolation] = _isolation
+    isolation: Callable[[], Isolation] = probe
     now: Callable[[], float] = time.time
 
 

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import pydantic_monty as monty
 from pydantic_monty._binary import find_monty_binary
 
 from ccos.config import ScriptEngineConfig
+from ccos.engine.jail import Isolation
 from ccos.engine.policy import SecurityLevel
 from ccos.operations.doctor.checks import Check, Status
 
 _SECONDS: Final = 5.0
-
-
-class Isolation(Protocol):
-    """What the operating system offers to confine a worker."""
-
-    @property
-    def confines(self) -> bool:
-        """Whether it is enough for scripts that nobody vouches for."""
-        ...
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """What is not there, one line each."""
-        ...
-
-    def as_dict(self) -> Mapping[str, Any]:
-        """All of it as JSON-ready data."""
-        ...
 
 
 def worker() -> Iterator[Check]:
