@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,19 @@ from ccos.audit import AuditTrail, HeadFile
 from ccos.config import Settings, load_settings
 from ccos.durable import DurableEngine
 from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
-from ccos.engine import PythonWorkers, SnapshotSeal, read_plan
+from ccos.engine import (
+    PythonLanguage,
+    PythonWorkers,
+    SecurityLevel,
+    SnapshotSeal,
+    level_policy,
+    read_plan,
+)
+from ccos.engine.jail import probe
+from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
+from ccos.engine.modules import EgressRequests, host_modules
+from ccos.engine.policy import MIB
+from ccos.engine.service import ScriptEngine
 from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
 from ccos.marketplace import Marketplace, Registration
@@ -63,6 +75,7 @@ class Ccos:
         marketplace: The registered capabilities.
         runtime: The executions.
         local: The Python functions of this process that capabilities are made of.
+        script_engine: The scripts and tools, and their executions.
         resolver: The search for missing capabilities, with its queue and approvals.
         checkpoint_archive: The parked executions.
         worker: What goes on by itself; it runs in the background if ``work`` was true.
@@ -75,6 +88,7 @@ class Ccos:
     worker: ResolutionWorker
     audit: AuditTrail
     local: LocalInvoker
+    script_engine: ScriptEngine
 
     def __init__(
         self,
@@ -153,8 +167,25 @@ class Ccos:
             calls=settings.plan_max_calls,
         )
         interpreters = await exits.enter_async_context(
-            PythonWorkers(processes=_INTERPRETERS, max_waiting=_WAITING_PLANS)
+            PythonWorkers(
+                processes=settings.services.script_engine.workers,
+                max_waiting=_WAITING_PLANS,
+                isolation=None if self._without_jail() else cache(probe),
+            )
         )
+        self.script_engine = ScriptEngine(
+            _engine_config(settings),
+            storage=storage,
+            audit=self.audit,
+            events=self.events,
+            languages=(PythonLanguage(interpreters),),
+            modules=host_modules(),
+            requests=EgressRequests(egress),
+            seal=SnapshotSeal(key),
+        )
+        exits.push_async_callback(self.script_engine.stop)
+        if settings.services.script_engine.enabled:
+            await self.script_engine.start()
         self.runtime = await exits.enter_async_context(
             Runtime(
                 around,
@@ -178,6 +209,9 @@ class Ccos:
         if self._work:
             task = asyncio.create_task(self.worker.run(), name="ccos-worker")
             exits.push_async_callback(_cancelled, task)
+
+    def _without_jail(self) -> bool:
+        return self.settings.services.script_engine.isolation == "interpreter"
 
     def _egress(self) -> Egress:
         security = self.settings.missing.security_config
@@ -283,7 +317,6 @@ class Ccos:
         )
 
 
-_INTERPRETERS = 8
 _WAITING_PLANS = 100_000
 
 _EGRESS_VIOLATIONS = frozenset(
@@ -330,6 +363,29 @@ def open(  # noqa: A001 - the public name is ccos.open
         policy=policy or CallPolicy(),
         write_observer=write_observer,
         name_resolver=name_resolver,
+    )
+
+
+def _engine_config(settings: Settings) -> ScriptEngineConfig:
+    """The configuration of the script engine that the settings ask for."""
+    wanted = settings.services.script_engine
+    policy = level_policy(SecurityLevel.parse(wanted.security_level))
+    if policy.level is SecurityLevel.DEVELOPMENT and wanted.file_roots != policy.file_roots:
+        policy = policy.derive("configured", file_roots=tuple(wanted.file_roots))
+    return ScriptEngineConfig(
+        policy=policy,
+        default_execution_timeout=wanted.default_timeout_secs,
+        max_source_size=wanted.max_source_size,
+        enable_caching=wanted.enable_caching,
+        max_cache_size=wanted.max_cache_size,
+        max_cache_bytes=wanted.max_cache_bytes,
+        max_output_bytes=wanted.max_output_bytes,
+        resource_limits=ResourceLimits(
+            max_memory_bytes=wanted.max_memory_mb * MIB,
+            max_cpu_percentage=wanted.max_cpu_percentage,
+            max_concurrent_operations=wanted.max_concurrent_operations,
+            max_queue_size=wanted.max_queue_size,
+        ),
     )
 
 

@@ -62,6 +62,24 @@ class EventType(StrEnum):
     CAPABILITY_QUARANTINED = "capability_quarantined"
     ALIAS_REGISTERED = "alias_registered"
 
+    SCRIPT_COMPILED = "script_compiled"
+    SCRIPT_LOADED = "script_loaded"
+    SCRIPT_UNLOADED = "script_unloaded"
+    SCRIPT_EXECUTION_REQUESTED = "script_execution_requested"
+    SCRIPT_EXECUTION_STARTED = "script_execution_started"
+    SCRIPT_EXECUTED = "script_executed"
+    SCRIPT_CACHED = "script_cached"
+    SCRIPT_TOOL_REGISTERED = "script_tool_registered"
+    SCRIPT_TOOL_UNREGISTERED = "script_tool_unregistered"
+    CACHE_CLEARED = "cache_cleared"
+    SANDBOX_CREATED = "sandbox_created"
+    SANDBOX_DESTROYED = "sandbox_destroyed"
+    SECURITY_POLICY_UPDATED = "security_policy_updated"
+    SERVICE_STARTED = "service_started"
+    SERVICE_STOPPED = "service_stopped"
+    SERVICE_RESTARTED = "service_restarted"
+    CONFIGURATION_UPDATED = "configuration_updated"
+    HEALTH_CHANGED = "health_changed"
     HOST_CALL = "host_call"
     BUDGET_WARNING = "budget_warning"
     BUDGET_EXHAUSTED = "budget_exhausted"
@@ -94,6 +112,11 @@ _PRIORITIES: Final[Mapping[EventType, Priority]] = MappingProxyType(
         EventType.RESOLUTION_PERMANENTLY_FAILED: Priority.HIGH,
         EventType.EGRESS_REQUEST: Priority.LOW,
         EventType.HOST_CALL: Priority.LOW,
+        EventType.SCRIPT_CACHED: Priority.LOW,
+        EventType.SANDBOX_DESTROYED: Priority.LOW,
+        EventType.SANDBOX_CREATED: Priority.LOW,
+        EventType.SECURITY_POLICY_UPDATED: Priority.HIGH,
+        EventType.HEALTH_CHANGED: Priority.HIGH,
     }
 )
 

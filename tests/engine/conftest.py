@@ -17,6 +17,7 @@ from ccos.engine import (
     Waiting,
     read_plan,
 )
+from ccos.engine.jail import probe
 
 from .sessions import LIMITS, open_session
 
@@ -56,7 +57,7 @@ class Host:
 
 @pytest.fixture
 async def workers(anyio_backend: str) -> AsyncIterator[PythonWorkers]:
-    async with PythonWorkers(processes=2, max_waiting=100) as started:
+    async with PythonWorkers(processes=2, max_waiting=100, isolation=probe) as started:
         yield started
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccos.engine import Finished, PythonWorkers, Raised, Value, Waiting, read_plan
+from ccos.engine.jail import probe
 from ccos.errors import ResourceExceededError, ScriptError
 
 from .conftest import Host
@@ -314,7 +315,7 @@ json_values = st.recursive(
 
 def test_json_of_any_shape_survives_the_way_in_and_out() -> None:
     async def main(values: list[Any]) -> None:
-        async with PythonWorkers(processes=1, max_waiting=100) as workers:
+        async with PythonWorkers(processes=1, max_waiting=100, isolation=probe) as workers:
             for value in values:
                 host = Host(workers)
                 source = "x = await a.get()\nawait a.put(x=x)\nx"

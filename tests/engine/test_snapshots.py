@@ -45,13 +45,14 @@ RESTORING = """
 import asyncio, json, sys
 from pathlib import Path
 from ccos.engine import PythonWorkers, SnapshotSeal, Value, read_plan
+from ccos.engine.jail import probe
 from ccos.keys import LocalKey
 from sessions import open_session
 
 async def main(folder):
     seal = SnapshotSeal(LocalKey(b"k" * 32))
     plan = read_plan((folder / "plan.py").read_text())
-    async with PythonWorkers(processes=1, max_waiting=1) as workers:
+    async with PythonWorkers(processes=1, max_waiting=1, isolation=probe) as workers:
         async with open_session(workers, plan, seed="seed", clock=lambda _: 0.0) as session:
             session.restore((folder / "blob").read_bytes(), seal)
             await session.deliver({0: Value("sunny"), 1: Value("sent")})

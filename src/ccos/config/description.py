@@ -51,7 +51,6 @@ _NOT_ACTED_ON: Final = (
     "llm_synthesis_config.",
     "web_search_config.",
     "tool_selection.",
-    "services.",
 )
 
 

@@ -244,6 +244,16 @@ class Language(Protocol):
         """Name and version of the interpreter; a compiled unit is good for exactly one."""
         ...
 
+    def check_isolation(self, policy: SecurityPolicy) -> None:
+        """Make sure that scripts under ``policy`` are as isolated as its level promises.
+
+        May block for some hundredths of a second.
+
+        Raises:
+            IsolationError: if this machine or this language cannot provide that.
+        """
+        ...
+
     async def compile(
         self, source: str, *, name: str, functions: Mapping[str, HostFunction], level: str
     ) -> Compiled:

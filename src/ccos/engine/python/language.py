@@ -13,6 +13,7 @@ import pydantic_monty as monty
 
 from ccos.engine.hosts import HostFunction
 from ccos.engine.languages import Compiled, Diagnostic, Session, SessionRequest, Severity
+from ccos.engine.policy import SecurityPolicy
 from ccos.engine.python.reading import HOST, parse, read, refuse_forbidden_imports
 from ccos.engine.python.session import FORMAT, Program, place
 from ccos.engine.python.workers import PythonWorkers
@@ -36,6 +37,10 @@ class PythonLanguage:
         self._workers = workers
         self._programs = lru_cache(maxsize=1000)(_program)
         self._modules = lru_cache(maxsize=_MODULES_KEPT)(_external_modules)
+
+    def check_isolation(self, policy: SecurityPolicy) -> None:
+        """Refuse a level that promises what this machine cannot keep; may block."""
+        self._workers.check_isolation(policy)
 
     async def compile(
         self, source: str, *, name: str, functions: Mapping[str, HostFunction], level: str

@@ -1,4 +1,4 @@
-"""Monty worker processes: warm, bounded, each for one session at a time."""
+"""Monty worker processes: warm, bounded, in a jail, each for one session at a time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psutil
 import pydantic_monty as monty
+from pydantic_monty._binary import find_monty_binary
 
+from ccos.engine.jail import Isolation, Jail, JailSpec
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
-from ccos.engine.policy import MIB
+from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
 from ccos.engine.python.session import Program, PythonSession
+from ccos.errors import IsolationError
 
 T = TypeVar("T")
 
@@ -24,8 +28,11 @@ _SESSIONS_PER_WORKER: Final = 1000
 _SUSPENSIONS: Final = 1_000_000
 _RECURSION: Final = 1000
 _COMPILED: Final = "ccos: the text was compiled"
+_LARGEST_CONFINED_BYTES: Final = 256 * MIB
+_JAIL_MARGIN_BYTES: Final = 1024 * MIB
+"""Address space of a worker beyond the memory that a script may have."""
 _DIAGNOSIS_LIMITS: Final[monty.ResourceLimits] = {
-    "max_memory": 256 * MIB,
+    "max_memory": _LARGEST_CONFINED_BYTES,
     "max_feed_duration_secs": 5.0,
 }
 
@@ -40,14 +47,18 @@ class PythonWorkers:
     Args:
         processes: Most workers at once.
         max_waiting: Most sessions that wait for a worker.
+        isolation: Finds out what the machine can hold workers with. None runs them without a
+            jail, inside the interpreter's own sandbox alone.
     """
 
-    def __init__(self, *, processes: int, max_waiting: int) -> None:
-        self._processes = processes
+    def __init__(
+        self, *, processes: int, max_waiting: int, isolation: Callable[[], Isolation] | None
+    ) -> None:
+        self._isolation = isolation
         self._places = Places(processes, waiting=max_waiting, purpose="a worker")
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="ccos-script")
-        self._pool: monty.Monty | None = None
-        self._starting = threading.Lock()
+        self._confined = _Pool(processes, isolation, _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES)
+        self._roomy = _Pool(processes, isolation, None)
         self._seen: set[int] = set()
 
     async def __aenter__(self) -> PythonWorkers:
@@ -55,9 +66,8 @@ class PythonWorkers:
 
     async def __aexit__(self, *exception: Any) -> None:
         await asyncio.to_thread(self._threads.shutdown)
-        if self._pool is not None:
-            await asyncio.to_thread(self._pool.__exit__, *exception)
-            self._pool = None
+        for pool in (self._confined, self._roomy):
+            await asyncio.to_thread(pool.stop)
 
     @contextlib.asynccontextmanager
     async def session(
@@ -76,6 +86,7 @@ class PythonWorkers:
 
         Raises:
             EngineBusyError: if too many wait for a worker already.
+            IsolationError: as :meth:`check_isolation`, when the session starts.
         """
         async with self._places.place(request.caller):
             session = PythonSession(
@@ -88,6 +99,23 @@ class PythonWorkers:
                     self._seen.add(session.worker_id)
                 await session.close()
 
+    def check_isolation(self, policy: SecurityPolicy) -> None:
+        """Make sure that workers are as isolated as the level of ``policy`` promises. May block.
+
+        Raises:
+            IsolationError: if this machine cannot provide that.
+        """
+        if self._isolation is None or policy.level is SecurityLevel.DEVELOPMENT:
+            return
+        isolation = self._isolation()
+        if not isolation.confines:
+            missing = "; ".join(isolation.missing)
+            raise IsolationError(
+                f"Level {policy.level.value} promises workers in a jail. This machine lacks: "
+                f"{missing}.",
+                details={"missing": list(isolation.missing)},
+            )
+
     async def diagnose(self, source: str) -> monty.MontyError | None:
         """What the interpreter has against a text, which is not run."""
         return await self._in_thread(self._diagnose, source)
@@ -98,7 +126,7 @@ class PythonWorkers:
         return tuple(sorted(self._seen))
 
     def _diagnose(self, source: str) -> monty.MontyError | None:
-        with self._started().checkout(limits=_DIAGNOSIS_LIMITS) as session:
+        with self._confined.checkout(limits=_DIAGNOSIS_LIMITS) as session:
             try:
                 # A text is compiled as a whole before its first statement, which ends it here.
                 session.feed_run(f"raise SystemExit({_COMPILED!r})\n{source}")
@@ -109,7 +137,10 @@ class PythonWorkers:
     def _checkout(
         self, request: SessionRequest, modules: dict[str, monty.ExternalModule]
     ) -> monty.MontySession:
-        return self._started().checkout(
+        self.check_isolation(request.policy)
+        memory = request.memory_bytes
+        confined = memory is not None and memory <= _LARGEST_CONFINED_BYTES
+        return (self._confined if confined else self._roomy).checkout(
             script_name="script.py",
             limits={
                 "max_memory": request.memory_bytes,
@@ -125,16 +156,44 @@ class PythonWorkers:
             external_modules=modules,
         )
 
-    def _started(self) -> monty.Monty:
-        with self._starting:
-            if self._pool is None:
-                pool = monty.Monty(
-                    min_processes=1,
-                    max_processes=self._processes,
-                    max_checkouts_per_worker=_SESSIONS_PER_WORKER,
-                )
-                self._pool = pool.__enter__()
-            return self._pool
-
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.wrap_future(self._threads.submit(function, *arguments))
+
+
+class _Pool:
+    """Workers that share a jail and its bound on memory; started when one is first needed."""
+
+    def __init__(
+        self, processes: int, isolation: Callable[[], Isolation] | None, jail_bytes: int | None
+    ) -> None:
+        self._processes = processes
+        self._isolation = isolation
+        self._jail_bytes = jail_bytes
+        self._pool: monty.Monty | None = None
+        self._starting = threading.Lock()
+        self._exits = contextlib.ExitStack()
+
+    def checkout(self, **options: Any) -> monty.MontySession:
+        """A session that has not taken its worker yet."""
+        with self._starting:
+            if self._pool is None:
+                self._pool = self._exits.enter_context(
+                    monty.Monty(
+                        binary_path=self._program(),
+                        min_processes=1,
+                        max_processes=self._processes,
+                        max_checkouts_per_worker=_SESSIONS_PER_WORKER,
+                    )
+                )
+            return self._pool.checkout(**options)
+
+    def stop(self) -> None:
+        """End every worker."""
+        self._exits.close()
+        self._pool = None
+
+    def _program(self) -> Path | None:
+        if self._isolation is None:
+            return None
+        spec = JailSpec(Path(find_monty_binary()).resolve(), memory_bytes=self._jail_bytes)
+        return self._exits.enter_context(Jail(spec, self._isolation()))

@@ -1,0 +1,361 @@
+"""Running scripts: each with its limits, its broker and its worker, and stopped when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ccos.engine.broker import SOURCE, Broker, Emit, is_violation
+from ccos.engine.budget import Budget, Dimension, ExtensionApprover, WhenExhausted
+from ccos.engine.executions import (
+    ChunkType,
+    ExecutionContext,
+    ExecutionResult,
+    ExecutionStatus,
+)
+from ccos.engine.hosts import HttpRequests
+from ccos.engine.languages import Entry, Session, SessionRequest, Waiting
+from ccos.engine.ledger import Ledger
+from ccos.engine.library import CompiledScript, Library
+from ccos.engine.limits import Effective
+from ccos.engine.places import Places
+from ccos.engine.scripts import Run
+from ccos.errors import (
+    BudgetExhaustedError,
+    EngineBusyError,
+    IsolationError,
+    ScriptCancelledError,
+    ScriptConflictError,
+    ScriptError,
+    ScriptTimeoutError,
+)
+from ccos.events import Event, EventBus, EventType
+
+
+@dataclass(slots=True)
+class _Running:
+    """An execution on its way."""
+
+    scope: asyncio.Timeout
+    limits: Effective
+    wall_seconds: float | None
+    """The budget of time, where its end stops the execution."""
+    begun: float | None = None
+    counted: float = 0.0
+    """Until when its time was counted."""
+    cancelled: bool = False
+    paused: int = 0
+    left: float | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds from its first step after which it is stopped."""
+        return min(
+            (one for one in (self.limits.timeout, self.wall_seconds) if one is not None),
+            default=None,
+        )
+
+
+class Executions:
+    """The executions of an engine."""
+
+    def __init__(
+        self,
+        library: Library,
+        ledger: Ledger,
+        events: EventBus,
+        requests: HttpRequests,
+        approver: ExtensionApprover,
+        *,
+        output_bytes: int,
+    ) -> None:
+        self._library = library
+        self._ledger = ledger
+        self._events = events
+        self._requests = requests
+        self._approver = approver
+        self._output_bytes = output_bytes
+        self._seed = secrets.token_bytes(32)
+        self._active: dict[str, _Running] = {}
+
+    @property
+    def active(self) -> int:
+        """How many run or wait for their turn."""
+        return len(self._active)
+
+    async def run(
+        self,
+        made: CompiledScript,
+        context: ExecutionContext,
+        limits: Effective,
+        budget: Budget,
+        places: Places,
+        emit: Emit | None = None,
+    ) -> ExecutionResult:
+        """Run a script to its end, whatever that is.
+
+        Raises:
+            EngineBusyError: if it does not get its turn in time.
+            IsolationError: if this machine cannot isolate it.
+            ScriptConflictError: if the id of the execution is taken.
+        """
+        identity = context.execution_id
+        if identity in self._active:
+            raise ScriptConflictError(
+                f"An execution {identity} runs already.", next_step="Give it another id."
+            )
+        running = _Running(asyncio.timeout(limits.waiting), limits, _wall_seconds(budget))
+        self._active[identity] = running
+        broker = Broker(
+            made.script_id,
+            context,
+            made.policy,
+            budget,
+            functions=self._library.granted(made.policy),
+            requests=self._requests,
+            ledger=self._ledger,
+            events=self._events,
+            approver=self._approver,
+            output_bytes=self._output_bytes,
+            emit=emit,
+            pause=lambda on: _pause(running, on),
+        )
+        self._tell(EventType.SCRIPT_EXECUTION_REQUESTED, made, context)
+        if emit is not None:
+            emit(ChunkType.STATUS, ExecutionStatus.PENDING.value)
+        try:
+            value, error = await self._to_the_end(made, context, running, broker, places, emit)
+        finally:
+            del self._active[identity]
+            running.over.set()
+        return self._result(made, context, running, broker, value, error)
+
+    async def cancel(self, execution_id: str) -> bool:
+        """Stop an execution and wait until nothing of it is left; False if there is none."""
+        running = self._active.get(execution_id)
+        if running is None:
+            return False
+        running.cancelled = True
+        with contextlib.suppress(RuntimeError):  # it has just come to its end by itself
+            running.scope.reschedule(asyncio.get_running_loop().time())
+        await running.over.wait()
+        return True
+
+    async def cancel_all(self) -> None:
+        """Stop every execution."""
+        await asyncio.gather(*(self.cancel(one) for one in list(self._active)))
+
+    async def _to_the_end(
+        self,
+        made: CompiledScript,
+        context: ExecutionContext,
+        running: _Running,
+        broker: Broker,
+        places: Places,
+        emit: Emit | None,
+    ) -> tuple[Any, ScriptError | None]:
+        """Its value, or why there is none."""
+        try:
+            async with (
+                running.scope,
+                places.place(context.caller),
+                self._session(made, context, running, broker) as session,
+            ):
+                if emit is not None:
+                    emit(ChunkType.STATUS, ExecutionStatus.RUNNING.value)
+                return await self._drive(session, context, running, broker), None
+        except TimeoutError:
+            if not running.scope.expired():
+                raise
+            return None, _stopped(running)
+        except ScriptError as error:
+            if isinstance(error, EngineBusyError | IsolationError) and running.begun is None:
+                raise
+            return None, error
+        finally:
+            await broker.close()
+
+    @contextlib.asynccontextmanager
+    async def _session(
+        self,
+        made: CompiledScript,
+        context: ExecutionContext,
+        running: _Running,
+        broker: Broker,
+    ) -> Any:
+        request = SessionRequest(
+            functions=self._library.granted(made.policy),
+            policy=made.policy,
+            memory_bytes=running.limits.memory_bytes,
+            cpu_seconds=running.limits.cpu_seconds,
+            host=broker,
+            seed=hmac.digest(self._seed, context.execution_id.encode(), "sha256").hex(),
+            caller=context.caller,
+        )
+        async with made.language.session(made.compiled, request) as session:
+            self._tell(EventType.SANDBOX_CREATED, made, context)
+            self._tell(EventType.SCRIPT_EXECUTION_STARTED, made, context)
+            loop = asyncio.get_running_loop()
+            running.begun = running.counted = loop.time()
+            if not running.cancelled:
+                deadline = running.deadline
+                running.scope.reschedule(None if deadline is None else running.begun + deadline)
+            yield session
+        self._tell(EventType.SANDBOX_DESTROYED, made, context)
+
+    async def _drive(
+        self, session: Session, context: ExecutionContext, running: _Running, broker: Broker
+    ) -> Any:
+        with _warnings(running, broker):
+            stop = await session.start(Entry(context.function, context.arguments))
+            while isinstance(stop, Waiting):
+                broker.begin(stop.calls)
+                settled = await broker.next_settled()
+                await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
+                stop = await session.deliver(settled)
+            await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
+            return stop.value
+
+    def _result(
+        self,
+        made: CompiledScript,
+        context: ExecutionContext,
+        running: _Running,
+        broker: Broker,
+        value: Any,
+        error: ScriptError | None,
+    ) -> ExecutionResult:
+        loop_time = asyncio.get_running_loop().time()
+        result = ExecutionResult(
+            execution_id=context.execution_id,
+            script_id=made.script_id,
+            status=_status(error),
+            value=value,
+            error=error,
+            stdout=broker.stdout,
+            stderr=broker.stderr,
+            seconds=0.0 if running.begun is None else loop_time - running.begun,
+            statistics=broker.statistics(),
+            ended_at=time.time(),
+        )
+        if error is not None and is_violation(error):
+            broker.note_violation(error.code, error.message, "stopped")
+        events = [_executed(made, context, result)]
+        if result.status is ExecutionStatus.CANCELLED:
+            events.append(_event(EventType.EXECUTION_CANCELLED, made, context))
+        run = Run(made.script_id, result.success, result.seconds, result.ended_at)
+        self._ledger.add(events, run)
+        return result
+
+    def _tell(self, kind: EventType, made: CompiledScript, context: ExecutionContext) -> None:
+        if self._events.wants(kind):
+            self._events.publish(_event(kind, made, context))
+
+
+def _event(kind: EventType, made: CompiledScript, context: ExecutionContext, **data: Any) -> Event:
+    return Event(
+        kind,
+        execution_id=context.execution_id,
+        actor=context.caller,
+        data={"script_id": made.script_id, "level": made.policy.level.value, **data},
+        source=SOURCE,
+    )
+
+
+def _executed(made: CompiledScript, context: ExecutionContext, result: ExecutionResult) -> Event:
+    return _event(
+        EventType.SCRIPT_EXECUTED,
+        made,
+        context,
+        function=context.function,
+        success=result.success,
+        status=result.status.value,
+        duration_ms=round(result.seconds * 1000, 3),
+        resource_usage=result.statistics.as_dict(),
+        error=None if result.error is None else result.error.as_dict(),
+    )
+
+
+def _status(error: ScriptError | None) -> ExecutionStatus:
+    match error:
+        case None:
+            return ExecutionStatus.COMPLETED
+        case ScriptCancelledError():
+            return ExecutionStatus.CANCELLED
+        case ScriptTimeoutError():
+            return ExecutionStatus.TIMEOUT
+    return ExecutionStatus.FAILED
+
+
+def _stopped(running: _Running) -> ScriptError:
+    """Why an execution was stopped from outside."""
+    if running.cancelled:
+        return ScriptCancelledError("The execution was cancelled.")
+    if running.begun is None:
+        raise EngineBusyError(
+            f"The execution did not get its turn within {running.limits.waiting:g} seconds.",
+            details={"waited_seconds": running.limits.waiting},
+        )
+    if running.deadline != running.limits.timeout:
+        return BudgetExhaustedError(
+            f"The budget for {Dimension.WALL_CLOCK_MS.value} is used up.",
+            details={"limit": "budget.wall_clock_ms", "dimension": "wall_clock_ms"},
+        )
+    return ScriptTimeoutError(
+        f"The script did not end within {running.limits.timeout:g} seconds.",
+        details={"timeout_seconds": running.limits.timeout},
+    )
+
+
+def _wall_seconds(budget: Budget) -> float | None:
+    allowance = budget.allowances.get(Dimension.WALL_CLOCK_MS)
+    if allowance is None or allowance.when_exhausted is not WhenExhausted.HARD_STOP:
+        return None
+    return allowance.limit / 1000
+
+
+def _elapsed_ms(running: _Running) -> float:
+    """Time since it was asked last; while a person is waited for, none passes."""
+    now = asyncio.get_running_loop().time()
+    elapsed, running.counted = now - running.counted, now
+    return elapsed * 1000
+
+
+def _pause(running: _Running, on: bool) -> None:
+    """Stop, and start again, the clock of an execution that waits for a person."""
+    now = asyncio.get_running_loop().time()
+    running.paused += 1 if on else -1
+    if on and running.paused == 1:
+        when = running.scope.when()
+        running.left = None if when is None else when - now
+        running.scope.reschedule(None)
+    elif not on and running.paused == 0:
+        running.counted = now
+        if not running.cancelled and running.left is not None:
+            running.scope.reschedule(now + running.left)
+
+
+@contextlib.contextmanager
+def _warnings(running: _Running, broker: Broker) -> Any:
+    """Count time while the script computes, so that warnings do not wait for its next stop."""
+    if running.wall_seconds is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def count() -> None:
+        if not running.paused:
+            broker.meter.add(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
+
+    timers = [loop.call_later(share * running.wall_seconds, count) for share in (0.501, 0.801)]
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
