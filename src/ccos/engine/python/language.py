@@ -7,14 +7,15 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import pydantic_monty as monty
 
 from ccos.engine.hosts import HostFunction
 from ccos.engine.languages import Compiled, Diagnostic, Session, SessionRequest, Severity
 from ccos.engine.policy import SecurityPolicy
-from ccos.engine.python.reading import HOST, parse, read, refuse_forbidden_imports
+from ccos.engine.python.naming import external_modules, with_interpreter_names
+from ccos.engine.python.reading import parse, read, refuse_forbidden_imports
 from ccos.engine.python.session import FORMAT, Program, place
 from ccos.engine.python.workers import PythonWorkers
 from ccos.errors import CompilationError
@@ -36,7 +37,7 @@ class PythonLanguage:
     def __init__(self, workers: PythonWorkers) -> None:
         self._workers = workers
         self._programs = lru_cache(maxsize=1000)(_program)
-        self._modules = lru_cache(maxsize=_MODULES_KEPT)(_external_modules)
+        self._modules = lru_cache(maxsize=_MODULES_KEPT)(external_modules)
 
     def check_isolation(self, policy: SecurityPolicy) -> None:
         """Refuse a level that promises what this machine cannot keep; may block."""
@@ -51,11 +52,15 @@ class PythonLanguage:
         except CompilationError as error:
             raise _with_diagnostic(error, name) from error
         refuse_forbidden_imports(tree, name, functions, level)
-        fault = await self._workers.diagnose(source)
+        text = with_interpreter_names(source, tree)
+        fault = await self._workers.diagnose(text)
         if fault is not None:
             raise _with_diagnostic(_rejection(fault, name), name)
         reading = read(tree)
-        unit = {"asynchronous": sorted(reading.asynchronous)}
+        unit = {
+            "asynchronous": sorted(reading.asynchronous),
+            "text": None if text == source else text,
+        }
         return Compiled(
             source=source,
             name=name,
@@ -79,28 +84,9 @@ class PythonLanguage:
 
 def _program(source: str, name: str, unit: bytes) -> Program:
     digest = "sha256:" + hashlib.sha256(source.encode()).hexdigest()
-    asynchronous = frozenset(json.loads(unit)["asynchronous"])
-    return Program(source, name, digest, asynchronous=asynchronous)
-
-
-def _external_modules(targets: frozenset[str]) -> dict[str, monty.ExternalModule]:
-    """The host modules as the interpreter takes them; their functions only ever come to us."""
-    by_module: dict[str, dict[str, Any]] = {}
-    for target in sorted(targets):
-        module, _, function = target.rpartition(".")
-        by_module.setdefault(module, {})[function] = _host_function
-    return {
-        HOST: monty.ExternalModule(
-            {
-                module.removeprefix(f"{HOST}."): monty.ExternalModule(functions)
-                for module, functions in by_module.items()
-            }
-        )
-    }
-
-
-def _host_function(*_: Any, **__: Any) -> None:
-    """Stands for a host function in a module; the interpreter names it when it is called."""
+    known = json.loads(unit)
+    asynchronous = frozenset(known["asynchronous"])
+    return Program(known["text"] or source, name, digest, asynchronous=asynchronous)
 
 
 def _rejection(error: monty.MontyError, name: str) -> CompilationError:

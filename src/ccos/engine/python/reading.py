@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ccos.engine.hosts import HostFunction
+from ccos.engine.python.naming import HOST, flat_names
 from ccos.errors import CompilationError, SecurityViolationError
 
 MAXIMUM_BYTES: Final = 10 * 1024 * 1024
-HOST: Final = "crucible"
 
 INTERPRETER_MODULES: Final = frozenset(
     {
@@ -100,6 +100,7 @@ def refuse_forbidden_imports(
     """
     modules = {function.module for function in functions.values()}
     exist = modules | INTERPRETER_MODULES | {HOST}
+    flat = flat_names(functions)
     for one in _imports(tree):
         wanted = one.module
         if _is_host(wanted) and f"{wanted}.{one.name}" in exist:
@@ -108,7 +109,8 @@ def refuse_forbidden_imports(
         missing = known if known not in exist else ""
         if not missing and one.name and _is_host(wanted) and wanted in modules | {HOST}:
             target = f"{wanted}.{one.name}"
-            missing = "" if target in functions or one.name == "*" else target
+            found = target in functions or (wanted == HOST and one.name in flat)
+            missing = "" if found or one.name == "*" else target
         if missing:
             raise SecurityViolationError(
                 f"{name}, line {one.line}: {missing} does not exist at level {level}.",

@@ -37,6 +37,7 @@ from ccos.engine.languages import (
     Waiting,
 )
 from ccos.engine.plans import CALL
+from ccos.engine.python.naming import full_name
 from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 from ccos.engine.values import json_data
 from ccos.errors import (
@@ -345,9 +346,10 @@ class PythonSession:
     def _asked_for(self, request: monty.FunctionSnapshot) -> tuple[str, dict[str, Any]]:
         """What a call is of, and its arguments by name."""
         name = str(request.function_name)
-        function = self._request.functions.get(name) if request.object_id is None else None
-        if function is not None:
-            return name, bound(function, json_data(request.args), json_data(request.kwargs))
+        known = full_name(name, self._request.functions) if request.object_id is None else None
+        if known is not None:
+            function = self._request.functions[known]
+            return known, bound(function, json_data(request.args), json_data(request.kwargs))
         positional = list(request.args)
         if request.object_id is None:
             if name != CALL:
