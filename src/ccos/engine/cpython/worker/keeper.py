@@ -1,0 +1,188 @@
+"""The process above a script: starts it contained, waits for it, and leaves nothing of it.
+
+It is a process of its own, which runs no line of the script. On SIGTERM it kills everything at
+once; when the script ends, it kills what is left; and when the service dies, so does it, and
+everything with it. Its exit status is the script's, a death by signal included, and comes only
+after the last process of the script has ended.
+
+In a namespace there is one more process between: the first of the namespace, whose end ends all
+others (pid_namespaces(7)). It is not the script itself, since the kernel spares the first process
+most signals, its own included.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from .containment import NAMESPACES, contain, die_with_parent
+
+_WATCHED = {signal.SIGTERM, signal.SIGCHLD}
+_SWEEP_PAUSE_SECONDS = 0.002
+
+
+def probe(containment: str) -> None:
+    """Exit with status 0 if children can be contained this way, with 1 otherwise."""
+    try:
+        contain(containment)
+        child = os.fork()
+    except OSError:
+        os._exit(1)
+    if child == 0:
+        os._exit(0)
+    os._exit(os.waitpid(child, 0)[1] != 0)
+
+
+def main(containment: str, service: int, lifeline: int, run: Callable[[], None]) -> None:
+    """Call ``run`` in a contained child, and end as it ends.
+
+    Args:
+        containment: One that was probed.
+        service: Process id of whoever started this process.
+        lifeline: A descriptor that no process of the script gets, so that its closing tells
+            the end of this one.
+        run: Runs the script; never returns.
+    """
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != service:
+        os._exit(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    contain(containment)
+    if containment in NAMESPACES:
+        _keep_namespace(lifeline, run)
+    else:
+        _keep_children(lifeline, run)
+
+
+def _keep_namespace(lifeline: int, run: Callable[[], None]) -> None:
+    reading, writing = os.pipe()
+    first = os.fork()
+    if first == 0:
+        os.close(reading)
+        _be_first(writing, lifeline, run)
+    os.close(writing)
+    while os.waitpid(first, os.WNOHANG)[0] == 0:
+        if signal.sigwait(_WATCHED) == signal.SIGTERM:
+            os.kill(first, signal.SIGKILL)
+            os.waitpid(first, 0)
+            break
+    status = os.read(reading, 16)
+    _end_as(int(status) if status else signal.SIGKILL)
+
+
+def _be_first(status_pipe: int, lifeline: int, run: Callable[[], None]) -> None:
+    """The life of a namespace's first process: reap everybody until the script has ended."""
+    die_with_parent(signal.SIGKILL)
+    if _nobody_reads(status_pipe):
+        os._exit(1)
+    script = _fork_script((status_pipe, lifeline), run)
+    while True:
+        pid, status = os.wait()
+        if pid == script:
+            os.write(status_pipe, str(status).encode())
+            os._exit(0)
+
+
+def _nobody_reads(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _keep_children(lifeline: int, run: Callable[[], None]) -> None:
+    script = _fork_script((lifeline,), run)
+    while signal.sigwait(_WATCHED) != signal.SIGTERM:
+        if _has_ended(script):
+            break
+    # Not buried yet, the script keeps its number, and its group has no other.
+    for kill in (os.killpg, os.kill):
+        with suppress(OSError):
+            kill(script, signal.SIGKILL)
+    _end_as(_sweep(script))
+
+
+def _has_ended(script: int) -> bool:
+    """Bury orphans; whether the script, which is left as it is, has ended."""
+    while (one := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        if one.si_pid == script:
+            return True
+        os.waitpid(one.si_pid, 0)
+    return False
+
+
+def _sweep(script: int) -> int:
+    """Kill, generation by generation, whom the script left behind; the script's wait status.
+
+    Whoever loses its parent becomes a child of this process, the subreaper, and is found then.
+    """
+    status = int(signal.SIGKILL)
+    while True:
+        for pid in _children():
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while (one := os.waitpid(-1, os.WNOHANG))[0]:
+                if one[0] == script:
+                    status = one[1]
+        except ChildProcessError:
+            return status
+        time.sleep(_SWEEP_PAUSE_SECONDS)
+
+
+def _children() -> list[int]:
+    """Children of this process; empty where the machine does not tell."""
+    try:
+        with os.scandir("/proc") as found:
+            entries = [entry.name for entry in found if entry.name.isdigit()]
+    except OSError:
+        return []
+    own = str(os.getpid()).encode()
+    return [int(entry) for entry in entries if _parent(entry) == own]
+
+
+def _parent(pid: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
+            # The name of the program stands in brackets, and may hold anything itself.
+            return stat.read().rpartition(b")")[2].split()[1]
+    except OSError:
+        return b""
+
+
+def _fork_script(not_for_it: tuple[int, ...], run: Callable[[], None]) -> int:
+    script = os.fork()
+    if script:
+        return script
+    try:
+        for descriptor in not_for_it:
+            os.close(descriptor)
+        die_with_parent(signal.SIGKILL)
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        run()
+    except EOFError:  # the service is gone
+        os._exit(1)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+def _end_as(status: int) -> None:
+    """End this process the way the wait status says that the script ended."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with suppress(OSError):  # SIGKILL has no handler that could be set
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status))
