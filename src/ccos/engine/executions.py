@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ccos.engine.budget import Budget
 from ccos.engine.policy import SecurityPolicy
 from ccos.errors import ScriptError
 
+_PROCESS: Final = secrets.token_hex(8)
+_numbers: Final = itertools.count(1)
+
 
 def new_execution_id() -> str:
-    """An id that nobody can guess."""
-    return f"exec_{secrets.token_hex(12)}"
+    """An id that no other execution of any process has."""
+    return f"exec_{_PROCESS}_{next(_numbers):x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import secrets
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,6 @@ from ccos.engine.languages import Entry, Session, SessionRequest, Waiting
 from ccos.engine.ledger import Ledger
 from ccos.engine.library import CompiledScript, Library
 from ccos.engine.limits import Effective
-from ccos.engine.places import Places
 from ccos.engine.scripts import Run
 from ccos.errors import (
     BudgetExhaustedError,
@@ -81,7 +80,7 @@ class Executions:
         self._requests = requests
         self._approver = approver
         self._output_bytes = output_bytes
-        self._seed = secrets.token_bytes(32)
+        self._seed = secrets.token_hex(32)
         self._active: dict[str, _Running] = {}
 
     @property
@@ -95,10 +94,10 @@ class Executions:
         context: ExecutionContext,
         limits: Effective,
         budget: Budget,
-        places: Places,
+        turn: AbstractAsyncContextManager[None],
         emit: Emit | None = None,
     ) -> ExecutionResult:
-        """Run a script to its end, whatever that is.
+        """Run a script to its end, whatever that is, once it is its ``turn``.
 
         Raises:
             EngineBusyError: if it does not get its turn in time.
@@ -130,7 +129,10 @@ class Executions:
         if emit is not None:
             emit(ChunkType.STATUS, ExecutionStatus.PENDING.value)
         try:
-            value, error = await self._to_the_end(made, context, running, broker, places, emit)
+            value, error = await self._to_the_end(made, context, running, broker, turn, emit)
+        except asyncio.CancelledError:
+            self._result(made, context, running, broker, None, _cancelled())
+            raise
         finally:
             del self._active[identity]
             running.over.set()
@@ -157,14 +159,14 @@ class Executions:
         context: ExecutionContext,
         running: _Running,
         broker: Broker,
-        places: Places,
+        turn: AbstractAsyncContextManager[None],
         emit: Emit | None,
     ) -> tuple[Any, ScriptError | None]:
         """Its value, or why there is none."""
         try:
             async with (
                 running.scope,
-                places.place(context.caller),
+                turn,
                 self._session(made, context, running, broker) as session,
             ):
                 if emit is not None:
@@ -195,7 +197,7 @@ class Executions:
             memory_bytes=running.limits.memory_bytes,
             cpu_seconds=running.limits.cpu_seconds,
             host=broker,
-            seed=hmac.digest(self._seed, context.execution_id.encode(), "sha256").hex(),
+            seed=f"{self._seed}:{context.execution_id}",
             caller=context.caller,
         )
         async with made.language.session(made.compiled, request) as session:
@@ -206,7 +208,11 @@ class Executions:
             if not running.cancelled:
                 deadline = running.deadline
                 running.scope.reschedule(None if deadline is None else running.begun + deadline)
-            yield session
+            try:
+                yield session
+            finally:
+                # The worker is waited for, which may wait for an answer of the broker.
+                await broker.close()
         self._tell(EventType.SANDBOX_DESTROYED, made, context)
 
     async def _drive(
@@ -269,17 +275,19 @@ def _event(kind: EventType, made: CompiledScript, context: ExecutionContext, **d
 
 
 def _executed(made: CompiledScript, context: ExecutionContext, result: ExecutionResult) -> Event:
-    return _event(
-        EventType.SCRIPT_EXECUTED,
-        made,
-        context,
-        function=context.function,
-        success=result.success,
-        status=result.status.value,
-        duration_ms=round(result.seconds * 1000, 3),
-        resource_usage=result.statistics.as_dict(),
-        error=None if result.error is None else result.error.as_dict(),
-    )
+    """The audit entry of an execution. Whole numbers are quicker to write canonically."""
+    data: dict[str, Any] = {
+        "status": result.status.value,
+        "success": result.success,
+        "duration_us": round(result.seconds * 1_000_000),
+    }
+    if context.function is not None:
+        data["function"] = context.function
+    if result.statistics.host_calls:
+        data["resource_usage"] = result.statistics.as_dict()
+    if result.error is not None:
+        data["error"] = result.error.as_dict()
+    return _event(EventType.SCRIPT_EXECUTED, made, context, **data)
 
 
 def _status(error: ScriptError | None) -> ExecutionStatus:
@@ -293,10 +301,14 @@ def _status(error: ScriptError | None) -> ExecutionStatus:
     return ExecutionStatus.FAILED
 
 
+def _cancelled() -> ScriptError:
+    return ScriptCancelledError("The execution was cancelled.")
+
+
 def _stopped(running: _Running) -> ScriptError:
     """Why an execution was stopped from outside."""
     if running.cancelled:
-        return ScriptCancelledError("The execution was cancelled.")
+        return _cancelled()
     if running.begun is None:
         raise EngineBusyError(
             f"The execution did not get its turn within {running.limits.waiting:g} seconds.",
@@ -331,13 +343,15 @@ def _pause(running: _Running, on: bool) -> None:
     """Stop, and start again, the clock of an execution that waits for a person."""
     now = asyncio.get_running_loop().time()
     running.paused += 1 if on else -1
+    if running.cancelled:
+        return
     if on and running.paused == 1:
         when = running.scope.when()
         running.left = None if when is None else when - now
         running.scope.reschedule(None)
     elif not on and running.paused == 0:
         running.counted = now
-        if not running.cancelled and running.left is not None:
+        if running.left is not None:
             running.scope.reschedule(now + running.left)
 
 

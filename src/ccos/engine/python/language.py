@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from typing import Final
 
@@ -69,13 +69,13 @@ class PythonLanguage:
             modules=reading.modules,
         )
 
-    @contextlib.asynccontextmanager
-    async def session(self, compiled: Compiled, request: SessionRequest) -> AsyncIterator[Session]:
+    def session(
+        self, compiled: Compiled, request: SessionRequest
+    ) -> AbstractAsyncContextManager[Session]:
         """A worker of the pool; see :class:`ccos.engine.languages.Language`."""
         program = self._programs(compiled.source, compiled.name, compiled.unit)
         modules = self._modules(frozenset(request.functions))
-        async with self._workers.session(program, request, modules=modules) as session:
-            yield session
+        return self._workers.session(program, request, modules=modules)
 
     def worker_ids(self) -> tuple[int, ...]:
         """Process ids of all living workers."""

@@ -158,7 +158,12 @@ class PythonSession:
             with contextlib.suppress(Exception):
                 await asyncio.wrap_future(self._turn)
         if self._session is not None:
-            self._threads.submit(self._session.__exit__, None, None, None)
+            self._threads.submit(self._leave)
+
+    def _leave(self) -> None:
+        if self._session is not None:
+            self._session.__exit__(None, None, None)
+            self._session = None
 
     async def deliver(self, settled: Mapping[int, Settled]) -> Stop:
         """Settle some pending calls; see :class:`ccos.engine.languages.Session`.
@@ -238,7 +243,9 @@ class PythonSession:
             match self._snapshot:
                 case monty.MontyComplete() as complete:
                     _refuse_unawaited(calls)
-                    return Finished(_checked_value(complete.output))
+                    value = _checked_value(complete.output)
+                    self._leave()
+                    return Finished(value)
                 case monty.FutureSnapshot():
                     return Waiting(tuple(calls), frozenset(self._numbers.values()))
                 case monty.NameLookupSnapshot() as lookup:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,9 +19,8 @@ from pydantic_monty._binary import find_monty_binary
 from ccos.engine.jail import Isolation, Jail, JailSpec
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
-from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
+from ccos.engine.policy import MIB
 from ccos.engine.python.session import Program, PythonSession
-from ccos.errors import IsolationError
 
 T = TypeVar("T")
 
@@ -69,14 +69,13 @@ class PythonWorkers:
         for pool in (self._confined, self._roomy):
             await asyncio.to_thread(pool.stop)
 
-    @contextlib.asynccontextmanager
-    async def session(
+    def session(
         self,
         program: Program,
         request: SessionRequest,
         *,
         modules: dict[str, monty.ExternalModule],
-    ) -> AsyncIterator[PythonSession]:
+    ) -> AbstractAsyncContextManager[PythonSession]:
         """A session for ``program``; leaving it while the script computes kills its worker.
 
         Args:
@@ -88,16 +87,24 @@ class PythonWorkers:
             EngineBusyError: if too many wait for a worker already.
             IsolationError: as :meth:`check_isolation`, when the session starts.
         """
-        async with self._places.place(request.caller):
-            session = PythonSession(
-                partial(self._checkout, request, modules), program, request, self._threads
-            )
-            try:
-                yield session
-            finally:
-                if session.worker_id is not None:
-                    self._seen.add(session.worker_id)
-                await session.close()
+        return _Visit(self, program, request, modules)
+
+    async def enter(
+        self, program: Program, request: SessionRequest, modules: dict[str, monty.ExternalModule]
+    ) -> PythonSession:
+        """Wait for a place and make a session; :meth:`leave` has to follow."""
+        await self._places.enter(request.caller)
+        checkout = partial(self._checkout, request, modules)
+        return PythonSession(checkout, program, request, self._threads)
+
+    async def leave(self, session: PythonSession) -> None:
+        """End a session and give its place away."""
+        try:
+            if session.worker_id is not None:
+                self._seen.add(session.worker_id)
+            await session.close()
+        finally:
+            self._places.leave()
 
     def check_isolation(self, policy: SecurityPolicy) -> None:
         """Make sure that workers are as isolated as the level of ``policy`` promises. May block.
@@ -158,6 +165,27 @@ class PythonWorkers:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.wrap_future(self._threads.submit(function, *arguments))
+
+
+class _Visit(AbstractAsyncContextManager[PythonSession]):
+    """The time of one session in a pool."""
+
+    def __init__(
+        self,
+        workers: PythonWorkers,
+        program: Program,
+        request: SessionRequest,
+        modules: dict[str, monty.ExternalModule],
+    ) -> None:
+        self._workers = workers
+        self._wanted = (program, request, modules)
+
+    async def __aenter__(self) -> PythonSession:
+        self._session = await self._workers.enter(*self._wanted)
+        return self._session
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._workers.leave(self._session)
 
 
 class _Pool:
