@@ -19,8 +19,9 @@ from pydantic_monty._binary import find_monty_binary
 from ccos.engine.jail import Isolation, Jail, JailSpec
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
-from ccos.engine.policy import MIB
+from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
 from ccos.engine.python.session import Program, PythonSession
+from ccos.errors import IsolationError
 
 T = TypeVar("T")
 
