@@ -77,16 +77,14 @@ class GrantedFolders:
         Its last name need not exist.
 
         Raises:
-            SecurityViolationError: if it leads out of the granted folders, or into ``/proc``,
+            SecurityViolationError: if it leads out of the granted folders, or through ``/proc``,
                 which tells about this very process.
             HostFunctionError: if it cannot be a path, is relative to nothing, or has too many
                 folders or links.
             OSError: if a folder of it is missing or may not be opened.
         """
         with closing(_Walk(self._aliases())) as walk:
-            place = walk.to(self._absolute(path))
-            _refuse_processes(place)
-            yield place
+            yield walk.to(self._absolute(path))
 
     def _absolute(self, path: str) -> str:
         _check(path)
@@ -113,6 +111,7 @@ class _Walk:
 
     def __init__(self, aliases: list[tuple[list[str], Path]]) -> None:
         self._aliases = aliases
+        self._hidden = _device_of_processes()
         self._folders: list[int] = []
         self._at_top = False
         self._links = 0
@@ -124,6 +123,12 @@ class _Walk:
 
     def to(self, path: str) -> Place:
         """Walk an absolute path."""
+        place = self._reached(path)
+        with suppress(FileNotFoundError):
+            self._refuse_hidden(place.stat())
+        return place
+
+    def _reached(self, path: str) -> Place:
         ahead = self._enter(path)
         while ahead:
             name = ahead.pop(0)
@@ -147,7 +152,7 @@ class _Walk:
         for prefix, root in self._aliases:
             if names[: len(prefix)] == prefix:
                 self.close()
-                self._folders.append(os.open(root, _FOLDER))
+                self._take(os.open(root, _FOLDER))
                 self._at_top = not prefix
                 return names[len(prefix) :]
         raise _outside()
@@ -155,14 +160,21 @@ class _Walk:
     def _down(self, name: str) -> None:
         if len(self._folders) > MAX_FOLDER_DEPTH:
             raise HostFunctionError(f"The path goes deeper than {MAX_FOLDER_DEPTH} folders.")
-        flags = _FOLDER | os.O_NOFOLLOW
-        self._folders.append(os.open(name, flags, dir_fd=self._folders[-1]))
+        self._take(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._folders[-1]))
+
+    def _take(self, descriptor: int) -> None:
+        self._folders.append(descriptor)
+        self._refuse_hidden(os.fstat(descriptor))
 
     def _leave(self) -> None:
         if len(self._folders) > 1:
             os.close(self._folders.pop())
         elif not self._at_top:
             raise _outside()
+
+    def _refuse_hidden(self, found: os.stat_result) -> None:
+        if found.st_dev == self._hidden:
+            raise SecurityViolationError("What /proc tells about processes is not for scripts.")
 
     def _link(self, name: str) -> str | None:
         """Where the symbolic link ``name`` leads; None if it is none, or nothing."""
@@ -193,14 +205,9 @@ def _check(path: str) -> None:
         raise HostFunctionError(f"A path has between 1 and {MAX_PATH_BYTES} bytes.")
 
 
-def _refuse_processes(place: Place) -> None:
-    if not os.path.ismount(_PROCESSES):
-        return
-    devices = {os.fstat(place.folder).st_dev}
-    with suppress(FileNotFoundError):
-        devices.add(place.stat().st_dev)
-    if Path(_PROCESSES).stat().st_dev in devices:
-        raise SecurityViolationError("What /proc tells about processes is not for scripts.")
+def _device_of_processes() -> int | None:
+    """The file system of ``/proc``; None where there is none."""
+    return Path(_PROCESSES).stat().st_dev if os.path.ismount(_PROCESSES) else None
 
 
 def _outside() -> SecurityViolationError:

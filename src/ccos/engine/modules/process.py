@@ -159,23 +159,33 @@ class _Run:
     async def result(self) -> dict[str, Any]:
         """Run it. However this ends, nothing of the command is left."""
         ours, theirs = socket.socketpair()
+
+        def stop() -> None:
+            # The end of the control socket makes the supervisor kill everything.
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
+
+        self._printed.too_much = stop
         with ours, theirs:
-            answers, control = await asyncio.open_connection(sock=ours)
+            return await to_its_end(self._work(ours, theirs, stop), stop)
+
+    async def _work(
+        self, ours: socket.socket, theirs: socket.socket, stop: Callable[[], None]
+    ) -> dict[str, Any]:
+        answers, control = await asyncio.open_connection(sock=ours)
+        try:
+            transport = await self._start(theirs)
             try:
-                transport = await self._start(theirs)
                 # With a copy left here, it would not close when the supervisor ends.
                 theirs.close()
-                self._printed.too_much = control.close
-                try:
-                    control.write(self._environment())
-                    code = await self._exit_code(answers)
-                    await self._printed.rest()
-                finally:
-                    # Closed at this side, it makes the supervisor kill everything.
-                    control.close()
-                    await to_its_end(self._end(transport))
+                control.write(self._environment())
+                code = await self._exit_code(answers)
+                await self._printed.rest()
             finally:
-                control.close()
+                stop()
+                await self._end(transport)
+        finally:
+            control.close()
         return {**self._printed.texts(), "exit_code": code}
 
     async def _start(self, control: socket.socket) -> asyncio.SubprocessTransport:

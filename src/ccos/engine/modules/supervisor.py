@@ -68,7 +68,7 @@ def _environment(control: int) -> dict[bytes, bytes]:
         length = int(stream.readline() or 0)
         text = stream.read(length)
     if not length or len(text) != length:
-        raise SystemExit("Whoever wanted the command is gone.")
+        sys.exit()  # whoever wanted the command wants it no more
     environment = dict(entry.split(b"=", 1) for entry in text.split(b"\0")[:-1])
     # The command is looked up in the path that it will have itself.
     os.environb[b"PATH"] = environment.get(b"PATH", b"")
