@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Final
 
 from ccos.audit import AuditTrail
 from ccos.engine.scripts import Run
 from ccos.engine.store import ScriptStore
+from ccos.errors import StorageError
 from ccos.events import Event
 from ccos.storage import Storage, Transaction
 
@@ -30,14 +32,15 @@ class Ledger:
         self._events: list[Event] = []
         self._runs: list[Run] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
 
     def add(self, events: Iterable[Event], run: Run | None = None) -> None:
         """Take events, and a run, to be written soon. Called on the event loop."""
         self._events += events
         if run is not None:
             self._runs.append(run)
-        if self._timer is None and self._flushing is None:
+        if self._timer is None:
             pause = 0.0 if len(self._events) >= _BATCH else _PAUSE_SECONDS
             self._timer = asyncio.get_running_loop().call_later(pause, self._begin)
 
@@ -51,28 +54,24 @@ class Ledger:
         Raises:
             StorageError: if it cannot be written; it is kept for the next time.
         """
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._write()
+        async with self._writing:
+            while self._events or self._runs:
+                await self._write_batch()
 
     def _begin(self) -> None:
         self._timer = None
-        self._flushing = asyncio.create_task(self._write_all(), name="ccos-script-ledger")
+        self._background = asyncio.create_task(self._flush_soon(), name="ccos-script-ledger")
 
-    async def _write_all(self) -> None:
-        try:
-            while self._events or self._runs:
-                await self._write()
-        finally:
-            self._flushing = None
+    async def _flush_soon(self) -> None:
+        # What could not be written is kept, and health tells that the store cannot be used.
+        with contextlib.suppress(StorageError):
+            await self.flush()
 
-    async def _write(self) -> None:
+    async def _write_batch(self) -> None:
         events, runs = self._events[:_BATCH], self._runs[:_BATCH]
-        if not events and not runs:
-            return
 
         def unit(transaction: Transaction) -> None:
             self._audit.record(transaction, *events)
