@@ -244,6 +244,8 @@ def _check(policy: SecurityPolicy) -> None:
     for root in policy.file_roots:
         if not root.is_absolute():
             raise ConfigurationError(f"The file root {root} of {policy.name!r} is not absolute.")
+        if ".." in root.parts:  # it would look as if it were below the part before it
+            raise ConfigurationError(f"The file root {root} of {policy.name!r} goes up by '..'.")
 
 
 def _widened(old: SecurityPolicy, new: SecurityPolicy) -> list[str]:
