@@ -14,7 +14,7 @@ import pytest
 
 import ccos
 from ccos.errors import ConfigurationError
-from ccos.events import Event, EventBus, EventType, Subscription, event_type
+from ccos.events import Event, EventBus, EventType, Priority, Subscription, event_type
 
 STARTED, FAILED = EventType.EXECUTION_STARTED, EventType.EXECUTION_FAILED
 
@@ -179,3 +179,48 @@ def test_every_event_type_is_emitted_somewhere() -> None:
         if "interfaces" not in path.parts:
             emitted.update(_emitted(ast.parse(path.read_text("utf-8"))))
     assert {item.name for item in EventType} - emitted == set()
+
+
+def test_every_event_has_an_id_of_its_own_and_is_equal_to_its_like() -> None:
+    first, second = Event(STARTED, at=1.0), Event(STARTED, at=1.0)
+    assert first.id != second.id
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("event", "tie"),
+    [
+        (Event(STARTED, execution_id="e", capability_id="c"), "e"),
+        (Event(STARTED, capability_id="c"), "c"),
+        (Event(STARTED, id="own"), "own"),
+    ],
+)
+def test_events_of_one_execution_are_tied_together(event: Event, tie: str) -> None:
+    assert event.correlation_id == tie
+
+
+@pytest.mark.parametrize(
+    ("kind", "priority"),
+    [
+        (EventType.SECURITY_VIOLATION, Priority.CRITICAL),
+        (EventType.SECURITY_POLICY_UPDATED, Priority.HIGH),
+        (EventType.BUDGET_EXHAUSTED, Priority.HIGH),
+        (EventType.SCRIPT_EXECUTED, Priority.NORMAL),
+        (EventType.HOST_CALL, Priority.LOW),
+    ],
+)
+def test_event_says_how_soon_somebody_should_look(kind: EventType, priority: Priority) -> None:
+    assert Event(kind).priority is priority
+
+
+@pytest.mark.anyio
+async def test_bus_knows_whether_anybody_wants_an_event() -> None:
+    bus = EventBus()
+    assert not bus.wants(STARTED)
+    some = bus.subscribe([FAILED])
+    assert (bus.wants(STARTED), bus.wants(FAILED)) == (False, True)
+    every = bus.subscribe()
+    assert bus.wants(STARTED)
+    bus.unsubscribe(every)
+    bus.unsubscribe(some)
+    assert not bus.wants(FAILED)

@@ -8,6 +8,7 @@ host function do its work.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,7 +29,12 @@ from ccos.engine.hosts import Effect, HostFunction, HostFunctionError, HttpReque
 from ccos.engine.languages import HostCall, Raised, Settled, Value
 from ccos.engine.ledger import Ledger
 from ccos.engine.policy import SecurityPolicy
-from ccos.errors import ResourceExceededError, ScriptError, SecurityViolationError
+from ccos.errors import (
+    ResourceExceededError,
+    ScriptCancelledError,
+    ScriptError,
+    SecurityViolationError,
+)
 from ccos.events import Event, EventBus, EventType
 
 SLEEP: Final = "ccos.sleep"
@@ -94,6 +100,8 @@ class Broker:
         self._violations = 0
         self._tells_calls = events.wants(EventType.HOST_CALL)
         self._running: dict[asyncio.Task[Settled], int] = {}
+        self._asking: concurrent.futures.Future[None] | None = None
+        self._closed = False
 
     # What the session asks.
 
@@ -181,7 +189,10 @@ class Broker:
         return {self._running.pop(task): task.result() for task in done}
 
     async def close(self) -> None:
-        """Let no host call outlive the execution."""
+        """Let no host call, and no question to a person, outlive the execution."""
+        self._closed = True
+        if self._asking is not None:
+            self._asking.cancel()
         for task in self._running:
             task.cancel()
         if self._running:
@@ -237,8 +248,18 @@ class Broker:
     def _charge_from_thread(self, dimension: Dimension, amount: float) -> None:
         use = self.meter.excess(dimension, amount)
         if use is not None:
-            asyncio.run_coroutine_threadsafe(self._deal_with(use), self._loop).result()
+            self._deal_with_from_thread(use)
         self.meter.add(dimension, amount)
+
+    def _deal_with_from_thread(self, use: Use) -> None:
+        asking = asyncio.run_coroutine_threadsafe(self._deal_with(use), self._loop)
+        self._asking = asking
+        if self._closed:  # it was closed before it could know what to cancel
+            asking.cancel()
+        try:
+            asking.result()
+        except concurrent.futures.CancelledError:
+            raise ScriptCancelledError("The execution was cancelled.") from None
 
     async def _deal_with(self, use: Use) -> None:
         """Get an extension for what is not covered, or end the script."""

@@ -180,7 +180,7 @@ def exhausted(use: Use) -> BudgetExhaustedError:
     """The error for a use that is not covered."""
     return BudgetExhaustedError(
         f"The budget for {use.dimension.value} is used up: {use.limit:g} allowed.",
-        details={"limit": f"budget.{use.dimension.value}", **use.as_dict()},
+        details=use.as_dict() | {"limit": f"budget.{use.dimension.value}", "allowed": use.limit},
     )
 
 
