@@ -80,11 +80,13 @@ class SecurityValidation:
         issues: What stands against it; empty if nothing does.
         modules: Host modules that it uses.
         levels: The levels at which nothing stands against it.
+        diagnostics: Where each thing is, as data: what stands against it, or warnings.
     """
 
     issues: tuple[str, ...]
     modules: frozenset[str]
     levels: tuple[SecurityLevel, ...]
+    diagnostics: tuple[dict[str, Any], ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -98,6 +100,7 @@ class SecurityValidation:
             "issues": list(self.issues),
             "modules": sorted(self.modules),
             "levels": [level.value for level in self.levels],
+            "diagnostics": list(self.diagnostics),
         }
 
 
@@ -174,22 +177,9 @@ class Library:
         ready = self._ready.get(identity)
         if ready is not None and await self._cache.get(identity, language.format) is not None:
             return ready
-        now = time.time()
-        script = Script(
-            script_id=identity,
-            language=language.name,
-            name=context.name,
-            source=source,
-            level=policy.level,
-            options={"policy": policy.options()},
-            description=context.description,
-            author=context.author,
-            version=context.version,
-            tags=context.tags,
-            created_at=now,
-            updated_at=now,
+        return await self._make(
+            _script(source, context, policy, language, identity), policy, language
         )
-        return await self._make(script, policy, language)
 
     async def load(self, identity: str) -> CompiledScript:
         """A kept script, ready to run.
@@ -207,27 +197,45 @@ class Library:
 
     async def validate(self, script: Script) -> SecurityValidation:
         """What stands against a text under its policy, and at which levels nothing would."""
-        language = self.language_of(script.name, script.language)
         policy = SecurityPolicy.from_options(script.options["policy"])
+        context = CompilationContext(name=script.name, language=script.language)
+        return await self.validate_source(script.source, context, policy)
+
+    async def validate_source(
+        self, source: str, context: CompilationContext, policy: SecurityPolicy
+    ) -> SecurityValidation:
+        """The same of a text that is not kept, and does not come to be kept by this.
+
+        Raises:
+            CompilationError: if no language could accept it, such as for its size.
+            ConfigurationError: if there is no such language.
+        """
+        check_source(source, context.name, max_bytes=self._max_source_size)
+        language = self.language_of(context.name, context.language)
         issues: list[str] = []
+        diagnostics: list[dict[str, Any]] = []
         found: frozenset[str] = frozenset()
         levels = []
-        for one in (policy, *(level_policy(level) for level in SecurityLevel)):
+        policies = (policy, *(level_policy(level) for level in SecurityLevel))
+        for number, one in enumerate(policies):
             try:
                 compiled = await language.compile(
-                    script.source,
-                    name=script.name,
+                    source,
+                    name=context.name,
                     functions=self.granted(one),
                     level=one.name,
                 )
             except ScriptError as error:
-                if one is policy:
+                if number == 0:
                     issues.append(error.message)
+                    diagnostics += _findings(error, context.name)
                 continue
             found |= compiled.modules
-            if one is not policy:
+            if number == 0:
+                diagnostics += [warning.as_dict() for warning in compiled.warnings]
+            else:
                 levels.append(one.level)
-        return SecurityValidation(tuple(issues), found, tuple(levels))
+        return SecurityValidation(tuple(issues), found, tuple(levels), tuple(diagnostics))
 
     def errors(self, identity: str) -> list[dict[str, Any]]:
         """The diagnostics of the last attempt to compile a script; empty if it succeeded."""
@@ -289,7 +297,7 @@ class Library:
                 level=policy.name,
             )
         except (CompilationError, SecurityViolationError) as error:
-            self._keep_errors(identity, error)
+            self._keep_errors(identity, script.name, error)
             await self._ledger.write(*self._refusal(script, policy, error))
             raise
         self._errors.pop(identity, None)
@@ -318,13 +326,42 @@ class Library:
             )
         return events
 
-    def _keep_errors(self, identity: str, error: ScriptError) -> None:
-        found = error.details.get("diagnostics") or [
-            {"message": error.message, "code": error.code, "severity": "error"} | error.details
-        ]
-        self._errors[identity] = found
+    def _keep_errors(self, identity: str, name: str, error: ScriptError) -> None:
+        self._errors[identity] = _findings(error, name)
         while len(self._errors) > _ERRORS_KEPT:
             self._errors.popitem(last=False)
 
     def _event(self, kind: EventType, identity: str, **data: Any) -> Event:
         return Event(kind, data={"script_id": identity, **data}, source=SOURCE)
+
+
+def _script(
+    source: str,
+    context: CompilationContext,
+    policy: SecurityPolicy,
+    language: Language,
+    identity: str,
+) -> Script:
+    now = time.time()
+    return Script(
+        script_id=identity,
+        language=language.name,
+        name=context.name,
+        source=source,
+        level=policy.level,
+        options={"policy": policy.options()},
+        description=context.description,
+        author=context.author,
+        version=context.version,
+        tags=context.tags,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _findings(error: ScriptError, name: str) -> list[dict[str, Any]]:
+    """What an error of compiling says, as diagnostics."""
+    return error.details.get("diagnostics") or [
+        {"message": error.message, "code": error.code, "severity": "error", "file": name}
+        | error.details
+    ]

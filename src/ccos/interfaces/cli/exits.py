@@ -13,6 +13,8 @@ from ccos.errors import (
     FeatureDisabledError,
     InvalidIdentifierError,
     ResolutionNotFoundError,
+    ScriptNotFoundError,
+    ScriptToolNotFoundError,
     UnknownCapabilityError,
 )
 
@@ -55,6 +57,8 @@ def code_of(error: CcosError) -> ExitCode:
             | ExecutionNotFoundError()
             | ApprovalNotFoundError()
             | ResolutionNotFoundError()
+            | ScriptNotFoundError()
+            | ScriptToolNotFoundError()
         ):
             return ExitCode.NOT_FOUND
         case _:

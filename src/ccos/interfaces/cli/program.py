@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "call": ("calls:call", "Call a capability."),
     "run": ("calls:run", "Run a plan."),
     "check": ("calls:check", "List what a plan calls and what of it is missing."),
+    "script": ("scripts:app", "Run scripts under a security level, and see those kept."),
+    "engine": ("engine:app", "See how the script engine is and what it did."),
     "executions": ("executions:app", "See executions and carry them on."),
     "capabilities": ("capabilities:app", "See and change the registered capabilities."),
     "approvals": ("approvals:app", "See and decide what waits for a person."),

@@ -57,6 +57,11 @@ class Screen:
         if not self.json:
             _write(printable(text, lines=True))
 
+    def part(self, text: str, *, error: bool = False) -> None:
+        """Output as it arrives, for people: no line end is added, and nothing is held back."""
+        if not self.json:
+            _write(printable(text, lines=True), end="", stream=sys.stderr if error else sys.stdout)
+
     def value(self, value: Any) -> None:
         """A result for people: JSON that can be read."""
         self.text(json.dumps(value, indent=2, ensure_ascii=False))
@@ -134,9 +139,10 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def _write(text: str) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
+def _write(text: str, *, end: str = "\n", stream: TextIO | None = None) -> None:
+    stream = stream or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
         with contextlib.suppress(ValueError):
-            sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+            stream.reconfigure(errors="backslashreplace")
+    stream.write(text + end)
+    stream.flush()
