@@ -34,6 +34,7 @@ bench: .venv/ready ## Measure against peers in the same run
 	$(RUN) python benchmarks/cli_start.py
 	$(RUN) python benchmarks/call_overhead.py
 	$(RUN) python benchmarks/parked_executions.py
+	$(RUN) python benchmarks/engine.py
 
 docs: .venv/ready ## Build the documentation into site/
 	$(RUN) mkdocs build --strict --quiet
