@@ -23,6 +23,7 @@ from ccos.engine import (
     level_policy,
     read_plan,
 )
+from ccos.engine.cpython import CPythonLanguage, CPythonWorkers
 from ccos.engine.jail import probe
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
 from ccos.engine.modules import EgressRequests, host_modules
@@ -173,12 +174,18 @@ class Ccos:
                 isolation=None if self._without_jail() else cache(probe),
             )
         )
+        processes = await exits.enter_async_context(
+            CPythonWorkers(
+                processes=settings.services.script_engine.workers,
+                max_waiting=settings.services.script_engine.max_queue_size,
+            )
+        )
         self.script_engine = ScriptEngine(
             _engine_config(settings),
             storage=storage,
             audit=self.audit,
             events=self.events,
-            languages=(PythonLanguage(interpreters),),
+            languages=(PythonLanguage(interpreters), CPythonLanguage(processes)),
             modules=host_modules(),
             requests=EgressRequests(egress),
             seal=SnapshotSeal(key),
