@@ -416,7 +416,7 @@ class PythonSession:
     def _runtime_failure(self, error: monty.MontyRuntimeError) -> ScriptError:
         text = str(error)
         for limit in ("time", "memory"):
-            if f"{limit} limit exceeded" in text:
+            if f"{limit} limit exceeded" in text or f"exceeded its {limit} limit" in text:
                 return ResourceExceededError(
                     f"{self._program.name}: {text}.", details={"limit": limit, **place(error)}
                 )
