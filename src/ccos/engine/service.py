@@ -136,7 +136,7 @@ class ScriptEngine:
             self._approver,
             output_bytes=config.max_output_bytes,
         )
-        self._places: dict[str, Places] = {}
+        self._make_places()
 
     async def __aenter__(self) -> ScriptEngine:
         await self.start()
@@ -184,8 +184,9 @@ class ScriptEngine:
             ConfigurationError: if it makes no sense; nothing changes then.
         """
         config.validate()
-        await self._executions.cancel_all()
+        executions = self._executions
         self._configure(config)
+        await executions.cancel_all()
         await self._tell(EventType.CONFIGURATION_UPDATED)
 
     async def reload_config(self) -> None:
@@ -209,7 +210,7 @@ class ScriptEngine:
         """
         check_limits(limits)
         self._limits = limits
-        self._places = {}
+        self._make_places()
         await self._tell(EventType.CONFIGURATION_UPDATED, limits=True)
 
     def get_security_policy(self) -> SecurityPolicy:
@@ -362,9 +363,9 @@ class ScriptEngine:
                 yield ExecutionChunk(context.execution_id, kind, data, number, time.time())
                 number += 1
         finally:
-            await self.cancel_execution(context.execution_id)
-            with contextlib.suppress(Exception):
-                await task
+            if not await self.cancel_execution(context.execution_id):
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def cancel_execution(self, execution_id: str) -> bool:
         """Stop an execution and wait until nothing of it is left; False if there is none."""
@@ -379,22 +380,34 @@ class ScriptEngine:
             self._isolated.add((made.language.name, policy))
         limits = effective(policy, self._config, self._limits, context.timeout)
         budget = context.budget or self._config.budgets.get(policy.level, NO_BUDGET)
-        places = self._places_of(policy)
-        result = await self._executions.run(made, context, limits, budget, places, emit)
+        self._need_running()
+        turn = self._turn(policy, context.caller)
+        result = await self._executions.run(made, context, limits, budget, turn, emit)
         self._meters.count(result)
         return result
 
-    def _places_of(self, policy: SecurityPolicy) -> Places:
-        places = self._places.get(policy.name)
-        if places is None:
-            limits = self.get_limits()
-            most = limits.max_concurrent_operations
-            if policy.max_concurrent_operations is not None:
-                most = min(most, policy.max_concurrent_operations)
-            places = self._places[policy.name] = Places(
-                most, waiting=limits.max_queue_size, purpose=f"a place at level {policy.name}"
+    def _make_places(self) -> None:
+        limits = self.get_limits()
+        self._places: dict[SecurityPolicy, Places] = {}
+        self._all_places = Places(
+            limits.max_concurrent_operations,
+            waiting=limits.max_queue_size,
+            purpose="a place in the engine",
+        )
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, policy: SecurityPolicy, caller: str) -> AsyncIterator[None]:
+        """A place among the executions of a policy, then one among all."""
+        most = policy.max_concurrent_operations
+        if most is not None and policy not in self._places:
+            self._places[policy] = Places(
+                most,
+                waiting=self.get_limits().max_queue_size,
+                purpose=f"a place at level {policy.name}",
             )
-        return places
+        own = contextlib.nullcontext() if most is None else self._places[policy].place(caller)
+        async with own, self._all_places.place(caller):
+            yield
 
     # Scripts and tools
 
@@ -513,7 +526,8 @@ class ScriptEngine:
         """What the workers use now."""
         workers = tuple(worker for one in self._languages for worker in one.worker_ids())
         memory, share = await asyncio.to_thread(self._worker_meters.measure, workers)
-        waiting = sum(places.waiting for places in self._places.values())
+        places = (self._all_places, *self._places.values())
+        waiting = sum(one.waiting for one in places)
         return ResourceUsage(
             workers=len(workers),
             memory_bytes=memory,
