@@ -31,6 +31,21 @@ async def engine(home: Path, **options: Any) -> AsyncIterator[ScriptEngine]:
         yield ccos.script_engine
 
 
+def another(ccos: Ccos, **changes: Any) -> ScriptEngine:
+    """A further engine over what ``ccos`` consists of, with other parts where named."""
+    base = ccos.script_engine
+    parts: dict[str, Any] = {
+        "storage": base._storage,
+        "audit": ccos.audit,
+        "events": ccos.events,
+        "languages": base._languages,
+        "modules": base._modules,
+        "requests": base._requests,
+        "seal": base._units._seal,
+    }
+    return ScriptEngine(changes.pop("config", base.get_config()), **(parts | changes))
+
+
 async def run(
     where: ScriptEngine | Ccos, source: str, policy: SecurityPolicy = SAFE, **context: Any
 ) -> ExecutionResult:

@@ -25,7 +25,7 @@ from ccos.errors import ConfigurationError
 from ccos.events import EventType
 from opening import happened, opened
 
-from .engines import FILES, code, run
+from .engines import FILES, another, code, run
 
 CALLS, STEPS, WALL = Dimension.HOST_CALLS, Dimension.STEPS, Dimension.WALL_CLOCK_MS
 HARD, ASK, WARN = WhenExhausted.HARD_STOP, WhenExhausted.APPROVAL, WhenExhausted.SOFT_WARN
@@ -146,18 +146,7 @@ class Person:
 
 def with_person(ccos: Ccos, person: Person) -> ScriptEngine:
     """An engine like the one of ``ccos``, which asks this person."""
-    base = ccos.script_engine
-    return ScriptEngine(
-        base.get_config(),
-        storage=base._storage,
-        audit=ccos.audit,
-        events=ccos.events,
-        languages=base._languages,
-        modules=base._modules,
-        requests=base._requests,
-        seal=base._units._seal,
-        approver=person,
-    )
+    return another(ccos, approver=person)
 
 
 async def shares(ccos: Ccos, kind: EventType) -> list[float]:

@@ -109,6 +109,7 @@ class PythonSession:
     """What runs in a thread now, or ran last."""
     _ended: ScriptError | None = None
     """Why the host ended the script while it computed."""
+    _killed: bool = False
     _sequence: int = 0
     _entropy_requests: int = 0
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -139,6 +140,8 @@ class PythonSession:
     def _enter(self) -> monty.MontySession:
         self._session = self._checkout().__enter__()
         self.worker_id = self._session.worker_pid
+        if self._killed:
+            self.kill()
         return self._session
 
     async def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -146,7 +149,8 @@ class PythonSession:
         return await asyncio.wrap_future(self._turn)
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once, or as soon as there is one."""
+        self._killed = True
         if self.worker_id is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.worker_id, signal.SIGKILL)
@@ -398,6 +402,8 @@ class PythonSession:
             yield
         except monty.MontyError as error:
             raise self._ended or self._failure(error) from error
+        if self._ended is not None:  # the script was at its end before its worker was
+            raise self._ended
 
     def _failure(self, error: monty.MontyError) -> ScriptError:
         name = self._program.name
