@@ -313,7 +313,7 @@ class CompilationError(ScriptError):
     """The text of a script is not accepted; ``details['diagnostics']`` says where and why."""
 
     code = "CCOS-SCRIPT-COMPILATION"
-    default_next_step = "Correct the script at the place named."
+    default_next_step = "Correct the script at the place named; `ccos script check` reads it dry."
 
 
 class ScriptRaisedError(ScriptError):
@@ -327,7 +327,9 @@ class SecurityViolationError(ScriptError):
     """A script asked for something that its security level forbids."""
 
     code = "CCOS-SCRIPT-SECURITY"
-    default_next_step = "Run it at a level that allows this, if it may be trusted so far."
+    default_next_step = (
+        "`ccos script check` names the levels that allow this; use one if it may be trusted so far."
+    )
 
 
 class ScriptTimeoutError(ScriptError):
@@ -362,7 +364,7 @@ class ScriptNotFoundError(ScriptError):
     """No script has this id."""
 
     code = "CCOS-SCRIPT-UNKNOWN"
-    default_next_step = "Compile the script first, and use the id that this gives."
+    default_next_step = "List them with `ccos script list`."
 
 
 class ScriptToolNotFoundError(ScriptError):
@@ -383,7 +385,9 @@ class IsolationError(ScriptError):
     """This machine cannot provide the isolation that the security level promises."""
 
     code = "CCOS-SCRIPT-ISOLATION"
-    default_next_step = "Run it on a machine that has what is named."
+    default_next_step = (
+        "Run it on a machine that has what is named; `ccos doctor` says what this one has."
+    )
 
 
 class EngineBusyError(ScriptError):
@@ -397,7 +401,7 @@ class EngineStoppedError(ScriptError):
     """The engine is not running."""
 
     code = "CCOS-ENGINE-STOPPED"
-    default_next_step = "Start the engine first."
+    default_next_step = "Start the engine first; `ccos engine health` says how it is."
 
 
 class ResolutionError(CcosError):
