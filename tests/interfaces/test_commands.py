@@ -22,6 +22,8 @@ GROUPS = {
     "approvals": ["list", "show", "approve", "reject"],
     "audit": ["tail", "verify"],
     "config": ["show"],
+    "script": ["run", "check", "list", "show", "delete"],
+    "engine": ["health", "stats"],
     "resolve-deps": list(RESOLVE_DEPS),
 }
 
@@ -89,6 +91,9 @@ def test_every_command_explains_itself(ccos: Run, command: list[str]) -> None:
         ("resolve", "6"),
         ("audit verify", "1"),
         ("check", "4"),
+        ("script run", "1"),
+        ("script check", "1"),
+        ("engine health", "1"),
     ],
 )
 def test_special_exit_codes_are_explained(ccos: Run, command: str, code: str) -> None:
@@ -137,6 +142,13 @@ def test_resolve_deps_is_a_program_of_its_own(resolve_deps: Run) -> None:
         (["audit", "tail"], 0),
         (["audit", "verify"], 0),
         (["config", "show"], 0),
+        (["script", "list"], 0),
+        (["script", "show", "script_00000000"], 4),
+        (["script", "delete", "no-such-script"], 4),
+        (["script", "list", "--level", "odd"], 2),
+        (["engine", "health"], 0),
+        (["engine", "stats"], 0),
+        (["engine", "cache", "clear"], 0),
         (["resolve-deps", "show-queue", "--status", "failed"], 0),
         (["resolve-deps", "list-pending"], 0),
         (["resolve-deps", "status", "-c", "no.such"], 4),
