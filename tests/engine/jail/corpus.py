@@ -26,7 +26,7 @@ from ccos.engine.jail import Isolation, Jail, JailSpec
 from ccos.engine.jail.programs import libraries, needs
 
 ATTACKS: Final = Path(__file__).parent / "attacks"
-MEMORY_BYTES: Final = 512 * 1024 * 1024
+MEMORY_BYTES: Final = 256 * 1024 * 1024
 _PRELUDE: Final = (ATTACKS / "prelude.py").read_text(encoding="utf-8")
 _INT_0X80: Final = bytes([0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3])
 _OWN_NAMESPACES: Final = ("unshare", "--mount", "--uts", "--ipc")

@@ -96,16 +96,30 @@ def test_everything_is_in_force(pool: pydantic_monty.Monty, confining: Isolation
             assert {int(user) for user in worker["Uid"].split()} == {1_900_000_000 + pid}
             assert {int(group) for group in worker["Gid"].split()} == {1_900_000_000 + pid}
             assert not worker["Groups"].strip()
-        for name in ("net", "ipc", "uts", "user"):
-            mine, its = (Path(f"/proc/{who}/ns/{name}").readlink() for who in ("self", pid))
-            assert mine != its
+        for name, short in (("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user")):
+            mine, its = (Path(f"/proc/{who}/ns/{short}").readlink() for who in ("self", pid))
+            assert (mine != its) is confining.has(f"{name}_namespace")
         opened = {path.name for path in Path(f"/proc/{pid}/fd").iterdir()}
         assert opened == {"0", "1", "2", "63"}
         assert Path(f"/proc/{pid}/environ").read_bytes() == b""
         assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
         limits = Path(f"/proc/{pid}/limits").read_text()
-        for name, value in (("file size", 0), ("address space", 768 * 1024 * 1024)):
+        for name, value in (
+            ("file size", 0),
+            ("core file size", 1),
+            ("address space", 768 * 1024 * 1024),
+        ):
             assert re.search(rf"^Max {name} +{value} +{value} ", limits, re.MULTILINE)
+
+
+def test_groups_of_root_do_not_come_along(confining: Isolation) -> None:
+    if not confining.has("own_user"):
+        pytest.skip("only root can give a program a user of its own")
+    with Jail(JailSpec(CAT), confining) as worker:
+        process = subprocess.Popen([worker], stdin=subprocess.PIPE, extra_groups=[4242, 4243])
+        with process:
+            assert wait_until(lambda: status(process.pid)["Seccomp"] == "2")
+            assert not status(process.pid)["Groups"].strip()
 
 
 def test_a_worker_can_be_killed_and_is_replaced(pool: pydantic_monty.Monty) -> None:
@@ -177,6 +191,8 @@ def test_a_worker_dies_with_its_service(busy: bool, confining: Isolation) -> Non
             assert wait_until(lambda: not lives(int(pid)))
         finally:
             service.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
             shutil.rmtree(folder)
 
 

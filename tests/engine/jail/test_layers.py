@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +11,10 @@ from types import MappingProxyType
 
 import pytest
 
-from ccos.engine.jail import Isolation, Mechanism
+from ccos.engine.jail import Isolation, Jail, JailSpec, Mechanism
 from engine.jail.corpus import Attack, Grounds, grounds, load
 
+CAT = Path("/bin/cat").resolve()
 BY_ID = {attack.id: attack for attack in load()}
 ABSENT = Mechanism(False, "left out by a test")
 
@@ -93,6 +96,19 @@ def test_a_network_namespace_alone_keeps_networks(
     assert prison.inside(attack("network-connect-to-loopback")) == "ENETUNREACH"
     assert prison.inside(attack("network-connect-to-abstract-socket")) == "ECONNREFUSED"
     assert prison.inside(attack("files-read-passwd")) == "ok"
+
+
+def test_a_jail_drops_every_capability(confining: Isolation) -> None:
+    """Of a root that stays root, too; what the program can get back is in the bounding set."""
+    with (
+        Jail(JailSpec(CAT), only(confining, "no_new_privileges")) as worker,
+        subprocess.Popen([worker, "/proc/self/status"], stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdout is not None
+        status = process.stdout.read().decode()
+    kinds = ("Inh", "Prm", "Eff", "Amb", *(("Bnd",) if os.geteuid() == 0 else ()))
+    for kind in kinds:
+        assert f"Cap{kind}:\t0000000000000000\n" in status
 
 
 def test_an_own_user_alone_reaches_nobody_elses_things(

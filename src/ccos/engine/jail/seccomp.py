@@ -6,7 +6,6 @@ Assembled here from the tables in :mod:`syscalls`, in the classic packet filter 
 
 import errno
 import struct
-import sys
 
 from .syscalls import ABSENT, ALWAYS, NUMBERS, Alternatives, Condition, allowed, refused
 
@@ -82,9 +81,8 @@ def _test(condition: Condition, beyond: int) -> list[Instruction]:
         part = mask >> (32 * half) & 0xFFFFFFFF
         if not part:
             continue
-        # Arguments have 64 bits, the machine of the filter looks at 32 at a time.
-        high_first = sys.byteorder == "big"
-        offset = _ARGUMENTS + 8 * index + 4 * (half ^ high_first)
+        # Arguments have 64 bits, low half first here; a filter looks at 32 at a time.
+        offset = _ARGUMENTS + 8 * index + 4 * half
         wanted = value >> (32 * half) & 0xFFFFFFFF
         skip = beyond + len(tests)
         tests = [
