@@ -180,7 +180,7 @@ async def test_variables_are_those_of_the_execution(
         (("/",), "Permission denied"),
         (("true", [], {"cwd": "no/such/folder"}), "No such file"),
         (("",), "strings without NUL"),
-        (("a\0b",), "without NUL"),
+        (("a\0b",), "The command and 'cwd' are strings without NUL"),
         (("true", ["a\0b"]), r"args\[0\]"),
         (("true", ["a", 1]), r"args\[1\]"),
         (("true", ["\ud800"]), "surrogate"),

@@ -127,11 +127,11 @@ class _Command:
         Raises:
             HostFunctionError: if it cannot, or is too large.
         """
-        for index, word in enumerate(words):
-            if not isinstance(word, str) or "\0" in word:
-                raise HostFunctionError(f"args[{index - 1}] is no string without NUL.")
-        if not words[0] or "\0" in str(folder):
+        if not words[0] or "\0" in words[0] or "\0" in str(folder):
             raise HostFunctionError("The command and 'cwd' are strings without NUL.")
+        for index, word in enumerate(words[1:]):
+            if not isinstance(word, str) or "\0" in word:
+                raise HostFunctionError(f"args[{index}] is no string without NUL.")
         for name, value in environment.items():
             if not name or "=" in name or not isinstance(value, str) or "\0" in name + value:
                 raise HostFunctionError(f"The variable {name[:100]!a} is no string without NUL.")
