@@ -193,7 +193,10 @@ def test_a_worker_dies_with_its_service(busy: bool, confining: Isolation) -> Non
             service.kill()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-            shutil.rmtree(folder)
+    with Jail(JailSpec(CAT), confining) as worker:
+        assert not Path(folder).exists()
+        with Jail(JailSpec(CAT), confining):
+            assert run(worker, input=b"x").stdout == b"x"
 
 
 def test_leaving_the_jail_kills_what_runs_in_it(confining: Isolation) -> None:

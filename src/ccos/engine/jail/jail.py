@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -21,6 +22,8 @@ from ccos.errors import ConfigurationError, IsolationError
 if TYPE_CHECKING:
     from ccos.engine.jail.launcher import Plan
 
+_PREFIX: Final = "ccos-jail-"
+_LIFELINE: Final = "lifeline"
 _LONGEST_FIRST_LINE: Final = 127
 """Kernels before 5.1 cut a longer one."""
 _FEWEST_FILES: Final = 16
@@ -90,7 +93,8 @@ class Jail:
         Raises:
             IsolationError: if the program cannot be started at all.
         """
-        folder = self._folder = Path(tempfile.mkdtemp(prefix="ccos-jail-"))
+        _remove_abandoned(Path(tempfile.gettempdir()))
+        folder = self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
             if os.statvfs(folder).f_flag & os.ST_NOEXEC:
                 raise IsolationError(
@@ -99,9 +103,10 @@ class Jail:
                 )
             pipe = None
             if sys.platform == "linux":
-                pipe = folder / "lifeline"
-                os.mkfifo(pipe, 0o600)
-                self._lifeline = os.open(pipe, os.O_RDWR | os.O_CLOEXEC)
+                unheld, pipe = folder / "unheld", folder / _LIFELINE
+                os.mkfifo(unheld, 0o600)
+                self._lifeline = os.open(unheld, os.O_RDWR | os.O_CLOEXEC)
+                unheld.rename(pipe)
             return _write_executable(folder, self._plan(pipe))
         except BaseException:
             self._remove()
@@ -143,6 +148,18 @@ class Jail:
             "landlock": isolation.landlock_abi,
             "seccomp": isolation.has("seccomp"),
         }
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what services of this user left that were killed."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            if folder.lstat().st_uid == os.geteuid():
+                # Somebody reads from the lifeline as long as the service or a worker lives.
+                os.close(os.open(folder / _LIFELINE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _limits(spec: JailSpec, *, alone: bool) -> dict[str, int]:
