@@ -331,3 +331,10 @@ def test_json_of_any_shape_survives_the_way_in_and_out() -> None:
         asyncio.run(main(values))
 
     check()
+
+
+async def test_long_message_is_cut(host: Host) -> None:
+    with pytest.raises(ScriptError, match=r"x… \[\d+ characters\]") as caught:
+        await host.run("raise ValueError('x' * 1_000_000)")
+    assert len(caught.value.message) < 3_000
+    assert len(caught.value.details["traceback"]) < 11_000

@@ -51,6 +51,8 @@ from ccos.errors import (
 FORMAT: Final = f"monty {version('pydantic-monty')}"
 SLEEP: Final = "ccos.sleep"
 
+_MESSAGE_LIMIT: Final = 2_000
+_TRACEBACK_LIMIT: Final = 10_000
 _ENTROPY_LIMIT: Final = 1_000_000
 _NAMESPACE: Final = uuid.UUID("6e0d1f0c-35d2-4f57-9f6b-3f7c1d1f5a10")
 _NAMESPACE_CLASS: Final = uuid.uuid5(_NAMESPACE, "class")
@@ -420,13 +422,13 @@ class PythonSession:
         return ScriptRaisedError(f"{name}: {error}")
 
     def _runtime_failure(self, error: monty.MontyRuntimeError) -> ScriptError:
-        text = str(error)
+        text = _cut(str(error), _MESSAGE_LIMIT)
         for limit in ("time", "memory"):
             if f"{limit} limit exceeded" in text or f"exceeded its {limit} limit" in text:
                 return ResourceExceededError(
                     f"{self._program.name}: {text}.", details={"limit": limit, **place(error)}
                 )
-        details = {"traceback": error.display("traceback"), **place(error)}
+        details = {"traceback": _cut(error.display("traceback"), _TRACEBACK_LIMIT), **place(error)}
         line = f", line {details['line']}" if "line" in details else ""
         return ScriptRaisedError(f"{self._program.name}{line}: {text}", details=details)
 
@@ -446,6 +448,10 @@ def place(error: monty.MontyRuntimeError | monty.MontySyntaxError) -> dict[str, 
     """Where an error happened, counted from 1; empty if that is not known."""
     frames = error.traceback()
     return {"line": frames[-1].line, "column": frames[-1].column} if frames else {}
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… [{len(text)} characters]"
 
 
 def _refuse_unawaited(calls: list[HostCall]) -> None:
