@@ -18,7 +18,7 @@ from ccos.errors import (
 )
 from opening import opened
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "security-levels.md"
+PAGE = Path(__file__).parents[3] / "docs" / "security-levels.md"
 PROBES = {
     "Read a file": "import crucible.file as f\nawait f.file_read('FOLDER/read')",
     "Write a file": "import crucible.file as f\nawait f.file_write('FOLDER/written', 'x')",
