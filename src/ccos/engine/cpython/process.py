@@ -35,9 +35,7 @@ sys.modules["ccos_script"] = package
 from ccos_script import keeper
 if sys.argv[2] == "probe":
     keeper.probe(sys.argv[3])
-from ccos_script.script import run
-service, lifeline, reading, writing = map(int, sys.argv[4:])
-keeper.main(sys.argv[3], service, lifeline, lambda: run(reading, writing))
+keeper.main(sys.argv[3], *map(int, sys.argv[4:]))
 """
 
 _logger = logging.getLogger(__name__)

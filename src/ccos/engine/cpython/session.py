@@ -8,8 +8,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from ccos.engine.cpython.frames import (
@@ -81,7 +80,7 @@ class CPythonSession:
         self._process: ScriptProcess | None = None
         self._killed = False
         self._closed = False
-        self._turn: Future[Stop] | None = None
+        self._turn: asyncio.Future[Stop] | None = None
         self._worker_id: int | None = None
         self._reader = FrameReader()
         self._decoders = {
@@ -129,8 +128,8 @@ class CPythonSession:
         """Leave nothing of the script: no process, no file, no thread. May be repeated."""
         self.kill()
         if self._turn is not None:
-            with suppress(Exception):
-                await asyncio.wrap_future(self._turn)
+            await asyncio.wait([self._turn])
+            self._turn.exception()  # it counts as seen now
         await asyncio.wrap_future(self._threads.submit(self._close))
 
     def _close(self) -> None:
@@ -143,9 +142,10 @@ class CPythonSession:
         self._worker_id = None
 
     async def _in_turn(self, function: Callable[[], Stop]) -> Stop:
-        self._turn = self._threads.submit(function)
-        # A cancelled wait must not keep a turn from starting: whoever closes waits for its end.
-        return await asyncio.shield(asyncio.wrap_future(self._turn))
+        self._turn = asyncio.wrap_future(self._threads.submit(function))
+        # A wait that is cancelled does not cancel the turn: whoever closes waits for its end.
+        await asyncio.wait([self._turn])
+        return self._turn.result()
 
     def _start(self, entry: Entry) -> Stop:
         self._request.host.step()

@@ -55,7 +55,7 @@ class CPythonWorkers:
 
     async def __aexit__(self, *exception: Any) -> None:
         for session in list(self._sessions):
-            await to_its_end(session.close())
+            await self._end(session)
         await asyncio.to_thread(self._threads.shutdown)
 
     @contextlib.asynccontextmanager
@@ -77,10 +77,7 @@ class CPythonWorkers:
             try:
                 yield session
             finally:
-                try:
-                    await to_its_end(session.close())
-                finally:
-                    self._sessions.discard(session)
+                await self._end(session)
 
     async def containment(self) -> str:
         """How the processes of a script are held together on this machine.
@@ -97,6 +94,13 @@ class CPythonWorkers:
         """Process ids of the scripts' first processes."""
         found = (session.worker_id for session in self._sessions)
         return tuple(sorted(one for one in found if one is not None))
+
+    async def _end(self, session: CPythonSession) -> None:
+        if session in self._sessions:  # else the pool ended before the session was left
+            try:
+                await to_its_end(session.close())
+            finally:
+                self._sessions.discard(session)
 
     def _probe(self) -> str:
         for containment in self._containments:

@@ -14,7 +14,12 @@ def rejected(error: Exception) -> dict[str, Any]:
     """A frame for a text that is not Python after all."""
     line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
     words = getattr(error, "msg", None) or f"{type(error).__name__} {error}"
-    return {"kind": "rejected", "message": words, "line": line or 0, "column": column or 0}
+    return {
+        "kind": "rejected",
+        "message": _sendable(words),
+        "line": line or 0,
+        "column": column or 0,
+    }
 
 
 def raised(error: BaseException, script: str, source: str) -> dict[str, Any]:
@@ -28,11 +33,11 @@ def raised(error: BaseException, script: str, source: str) -> dict[str, Any]:
     place = _place(error, script)
     return {
         "kind": "raised",
-        "type": type(error).__name__,
-        "message": _words(error)[:_TEXT_LIMIT],
+        "type": _sendable(type(error).__name__),
+        "message": _sendable(_words(error)),
         "line": place[0],
         "column": place[1],
-        "traceback": _cut("".join(told.format())),
+        "traceback": _sendable("".join(told.format())),
     }
 
 
@@ -73,8 +78,9 @@ def _words(error: BaseException) -> str:
         return "(it has no text)"
 
 
-def _cut(text: str) -> str:
-    if len(text) <= _TEXT_LIMIT:
-        return text
-    half = _TEXT_LIMIT // 2
-    return f"{text[:half]}\n  …\n{text[-half:]}"
+def _sendable(text: str) -> str:
+    """``text``, its middle left out if it is long, without halves of surrogate pairs."""
+    if len(text) > _TEXT_LIMIT:
+        half = _TEXT_LIMIT // 2
+        text = f"{text[:half]}\n  …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -18,10 +18,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from .containment import NAMESPACES, contain, die_with_parent
+from .script import run
 
 _WATCHED = {signal.SIGTERM, signal.SIGCHLD}
 _SWEEP_PAUSE_SECONDS = 0.002
@@ -39,17 +39,18 @@ def probe(containment: str) -> None:
     os._exit(os.waitpid(child, 0)[1] != 0)
 
 
-def main(containment: str, service: int, lifeline: int, run: Callable[[], None]) -> None:
-    """Call ``run`` in a contained child, and end as it ends.
+def main(containment: str, service: int, lifeline: int, reading: int, writing: int) -> None:
+    """Run a script in a contained child, and end as it ends.
 
     Args:
         containment: One that was probed.
         service: Process id of whoever started this process.
         lifeline: A descriptor that no process of the script gets, so that its closing tells
             the end of this one.
-        run: Runs the script; never returns.
+        reading: Where the script hears its host; no process above the script keeps it.
+        writing: Where it speaks to it, likewise.
     """
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGTERM)  # which it answers by killing everything
     if os.getppid() != service:
         os._exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -57,33 +58,34 @@ def main(containment: str, service: int, lifeline: int, run: Callable[[], None])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     contain(containment)
     if containment in NAMESPACES:
-        _keep_namespace(lifeline, run)
+        _keep_namespace(lifeline, reading, writing)
     else:
-        _keep_children(lifeline, run)
+        _keep_children(lifeline, reading, writing)
 
 
-def _keep_namespace(lifeline: int, run: Callable[[], None]) -> None:
-    reading, writing = os.pipe()
+def _keep_namespace(lifeline: int, reading: int, writing: int) -> None:
+    status_reading, status_writing = os.pipe()
     first = os.fork()
     if first == 0:
-        os.close(reading)
-        _be_first(writing, lifeline, run)
-    os.close(writing)
+        os.close(status_reading)
+        _be_first(status_writing, lifeline, reading, writing)
+    os.close(status_writing)
+    _let_go(reading, writing)
     while os.waitpid(first, os.WNOHANG)[0] == 0:
         if signal.sigwait(_WATCHED) == signal.SIGTERM:
             os.kill(first, signal.SIGKILL)
             os.waitpid(first, 0)
             break
-    status = os.read(reading, 16)
+    status = os.read(status_reading, 16)
     _end_as(int(status) if status else signal.SIGKILL)
 
 
-def _be_first(status_pipe: int, lifeline: int, run: Callable[[], None]) -> None:
+def _be_first(status_pipe: int, lifeline: int, reading: int, writing: int) -> None:
     """The life of a namespace's first process: reap everybody until the script has ended."""
     die_with_parent(signal.SIGKILL)
     if _nobody_reads(status_pipe):
         os._exit(1)
-    script = _fork_script((status_pipe, lifeline), run)
+    script = _fork_script((status_pipe, lifeline), reading, writing)
     while True:
         pid, status = os.wait()
         if pid == script:
@@ -97,8 +99,8 @@ def _nobody_reads(pipe: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _keep_children(lifeline: int, run: Callable[[], None]) -> None:
-    script = _fork_script((lifeline,), run)
+def _keep_children(lifeline: int, reading: int, writing: int) -> None:
+    script = _fork_script((lifeline,), reading, writing)
     while signal.sigwait(_WATCHED) != signal.SIGTERM:
         if _has_ended(script):
             break
@@ -157,9 +159,19 @@ def _parent(pid: str) -> bytes:
         return b""
 
 
-def _fork_script(not_for_it: tuple[int, ...], run: Callable[[], None]) -> int:
+def _let_go(*descriptors: int) -> None:
+    """Keep nothing open of what belongs to the script, its streams included."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    for descriptor in (nothing, *descriptors):
+        os.close(descriptor)
+
+
+def _fork_script(not_for_it: tuple[int, ...], reading: int, writing: int) -> int:
     script = os.fork()
     if script:
+        _let_go(reading, writing)
         return script
     try:
         for descriptor in not_for_it:
@@ -168,7 +180,7 @@ def _fork_script(not_for_it: tuple[int, ...], run: Callable[[], None]) -> int:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        run()
+        run(reading, writing)
     except EOFError:  # the service is gone
         os._exit(1)
     except BaseException:
