@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -37,6 +39,28 @@ def test_a_screen_for_programs_prints_the_document_alone(
     out = capsys.readouterr().out
     assert json.loads(out) == {"x": "é\u202e"}
     assert out.isascii()
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda screen: screen.table(("é",), [("ü",)]),
+        lambda screen: screen.fields([("é", "ü")]),
+        lambda screen: screen.text("é ü"),
+        lambda screen: screen.part("é ü"),
+        lambda screen: screen.value({"é": "ü"}),
+    ],
+)
+def test_a_terminal_of_few_characters_is_told_in_escapes(
+    say: Callable[[Screen], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(told, encoding="ascii"))
+    screen = Screen()
+    say(screen)  # the first thing that is said
+    screen.text("")
+    assert b"\\xe9" in told.getvalue()
+    assert b"\\xfc" in told.getvalue()
 
 
 def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,7 @@ def duration(seconds: float | None) -> str:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
+    _escape_what_it_lacks(stream)
     width = None if stream.isatty() else _WIDTH_OF_FILES
     return Console(
         file=stream, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False
@@ -141,8 +142,13 @@ def _console(stream: TextIO) -> Console:
 
 def _write(text: str, *, end: str = "\n", stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
+    _escape_what_it_lacks(stream)
+    stream.write(text + end)
+    stream.flush()
+
+
+def _escape_what_it_lacks(stream: TextIO) -> None:
+    """Have characters that the encoding of a stream does not know written as escapes."""
     if isinstance(stream, io.TextIOWrapper):
         with contextlib.suppress(ValueError):
             stream.reconfigure(errors="backslashreplace")
-    stream.write(text + end)
-    stream.flush()
