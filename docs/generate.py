@@ -65,7 +65,7 @@ EVENTS: Final = {
     EventType.APPROVAL_REQUESTED: "A person has to decide.",
     EventType.APPROVAL_GRANTED: "A person said yes.",
     EventType.APPROVAL_DENIED: "A person said no.",
-    EventType.APPROVAL_EXPIRED: "Nobody decided in time.",
+    EventType.APPROVAL_EXPIRED: "Nobody decided in time, or nobody waits for the answer any more.",
     EventType.APPROVAL_SUPERSEDED: "The question no longer stands as it was asked.",
     EventType.CAPABILITY_REGISTERED: "A capability is registered.",
     EventType.CAPABILITY_UPDATED: "A capability has a new version.",

@@ -39,6 +39,7 @@ from ccos.providers.local import LocalInvoker
 from ccos.providers.mcp import McpInvoker
 from ccos.providers.openapi import OpenApiInvoker
 from ccos.providers.secrets import EnvironmentSecrets
+from ccos.resolution.approvals import Approvals, BudgetExtensions
 from ccos.resolution.checkpoints import CheckpointArchive
 from ccos.resolution.detection import Dependencies, RuntimeDetection, dependencies
 from ccos.resolution.resolver import WORKFLOW, MissingCapabilityResolver
@@ -180,6 +181,12 @@ class Ccos:
                 max_waiting=settings.services.script_engine.max_queue_size,
             )
         )
+        extensions = BudgetExtensions(
+            Approvals(storage, self.audit),
+            me.id,
+            timeout_seconds=settings.missing.human_approval_timeout_seconds,
+        )
+        exits.push_async_callback(extensions.aclose)
         self.script_engine = ScriptEngine(
             _engine_config(settings),
             storage=storage,
@@ -189,6 +196,7 @@ class Ccos:
             modules=host_modules(),
             requests=EgressRequests(egress),
             seal=SnapshotSeal(key),
+            approver=extensions,
         )
         exits.push_async_callback(self.script_engine.stop)
         if settings.services.script_engine.enabled:

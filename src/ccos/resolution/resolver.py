@@ -13,7 +13,7 @@ from ccos.config import MissingCapabilityConfig
 from ccos.errors import ApprovalNotFoundError, FeatureDisabledError, ResolutionNotFoundError
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace, Standing
-from ccos.resolution.approvals import Approval, Approvals
+from ccos.resolution.approvals import NOT_IN_TIME, Approval, Approvals
 from ccos.resolution.attempt import Attempts
 from ccos.resolution.checkpoints import CheckpointArchive
 from ccos.resolution.queue import (
@@ -26,7 +26,7 @@ from ccos.resolution.queue import (
 from ccos.resolution.results import NotResolved, ResolutionResult, Resolved, result_of
 from ccos.resolution.sources import Source
 from ccos.resolution.statistics import ResolutionStatistics, statistics
-from ccos.runtime import Sighting
+from ccos.runtime import Sighting, Workers, this_worker
 from ccos.storage import Transaction
 
 _logger = logging.getLogger(__name__)
@@ -218,7 +218,7 @@ class MissingCapabilityResolver:
         by: str,
         reason: str = "",
     ) -> Approval:
-        """Say yes; the search goes on from there.
+        """Say yes; the search, or the script, goes on from there.
 
         Args:
             approval_id: The question, or
@@ -236,9 +236,10 @@ class MissingCapabilityResolver:
             decided = self.approvals.decide_in(
                 transaction, approval.id, approve=True, actor=by, reason=reason
             )
-            request = load_request(transaction.connection, decided.capability_id)
-            if request.status is RequestStatus.AWAITING_APPROVAL:
-                self.queue.reopen_in(transaction, decided.capability_id)
+            if decided.extension is None:
+                request = load_request(transaction.connection, decided.capability_id)
+                if request.status is RequestStatus.AWAITING_APPROVAL:
+                    self.queue.reopen_in(transaction, decided.capability_id)
             return decided
 
         decided = await self._storage.write("approve", unit)
@@ -253,7 +254,7 @@ class MissingCapabilityResolver:
         by: str,
         reason: str = "",
     ) -> Approval:
-        """Say no; nobody looks for the capability again until a person asks.
+        """Say no; the capability is not looked for until a person asks, the script gets no more.
 
         Raises:
             ApprovalNotFoundError, ApprovalStateError: as :meth:`approve`.
@@ -264,6 +265,8 @@ class MissingCapabilityResolver:
             decided = self.approvals.decide_in(
                 transaction, approval.id, approve=False, actor=by, reason=reason
             )
+            if decided.extension is not None:
+                return decided
             request = load_request(transaction.connection, decided.capability_id)
             if request.status is RequestStatus.AWAITING_APPROVAL:
                 self.queue.change_in(
@@ -278,7 +281,10 @@ class MissingCapabilityResolver:
 
     async def _question(self, approval_id: str | None, capability_id: str | None) -> Approval:
         if approval_id is not None:
-            return await self.approvals.get(approval_id)
+            approval = await self.approvals.get(approval_id)
+            if approval.extension is not None:
+                await self.close_abandoned_approvals()
+            return approval
         found = await self.approvals.waiting(canonical_id(capability_id or ""))
         if found is None:
             raise ApprovalNotFoundError(
@@ -328,13 +334,15 @@ class MissingCapabilityResolver:
         def unit(transaction: Transaction) -> list[Approval]:
             expired = self.approvals.expire_in(transaction)
             for approval in expired:
+                if approval.extension is not None:
+                    continue
                 request = load_request(transaction.connection, approval.capability_id)
                 if request.approval_id == approval.id:
                     self.queue.change_in(
                         transaction,
                         approval.capability_id,
                         RequestStatus.FAILED,
-                        last_error="nobody decided in time",
+                        last_error=NOT_IN_TIME,
                         next_attempt=None,
                     )
             return expired
@@ -342,6 +350,11 @@ class MissingCapabilityResolver:
         if not await self.approvals.overdue():
             return []
         return await self._storage.write("expire", unit)
+
+    async def close_abandoned_approvals(self) -> None:
+        """Close the questions about budgets that no living process waits for."""
+        workers = Workers(self._storage, this_worker())
+        await self.approvals.close_abandoned(await workers.alive())
 
     async def stats(self, *, since: float = 0.0) -> ResolutionStatistics:
         """Counts and times of requests and approvals, from a moment on."""

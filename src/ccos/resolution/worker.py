@@ -102,6 +102,7 @@ class ResolutionWorker:
         ]
         for request in orphans:
             await self.resolver.run_claimed(request)
+        await self.resolver.approvals.close_abandoned(alive)
         self._runtime.recover_soon()
         await self._workers.forget_dead()
         self._alive, self._looked_at = alive, now

@@ -31,22 +31,24 @@ async def list_approvals(
     common: Common = COMMON,
 ) -> None:
     """List approvals, newest first; by default those that wait."""
-    from ccos.interfaces.cli.decisions import approval_data
+    from ccos.interfaces.cli.decisions import approval_data, what_for
     from ccos.resolution.approvals import ApprovalState
 
     async with opened(common, tooling=True) as session:
         wanted = None if status == "all" else ApprovalState(status)
-        found = await session.ccos.resolver.approvals.recent(status=wanted, limit=limit)
+        resolver = session.ccos.resolver
+        await resolver.close_abandoned_approvals()
+        found = await resolver.approvals.recent(status=wanted, limit=limit)
         session.screen.document({"approvals": [approval_data(one) for one in found]})
         session.screen.table(
-            ("approval", "capability", "status", "risk", "candidate", "expires"),
+            ("approval", "about", "status", "risk", "what for", "expires"),
             (
                 (
                     one.id,
-                    one.capability_id,
+                    one.extension.execution_id if one.extension else one.capability_id,
                     one.status,
-                    one.risk["level"],
-                    short(one.candidate["manifest"]["id"], 60) if one.candidate else "-",
+                    one.risk.get("level", "-"),
+                    short(what_for(one), 60),
                     moment(one.expires_at),
                 )
                 for one in found
@@ -63,13 +65,13 @@ async def show(
     capability_id: CapabilityId = None,
     common: Common = COMMON,
 ) -> None:
-    """Show an approval: the risk, and exactly what would be registered and run."""
+    """Show an approval: the risk, and exactly what would be registered, run or granted."""
     from ccos.interfaces.cli.decisions import approval_data, question, show_approval
 
     async with opened(common, tooling=True) as session:
         found = await question(session, approval_id, capability_id)
         session.screen.document(approval_data(found))
-        show_approval(session, found)
+        await show_approval(session, found)
 
 
 @app.command
@@ -89,7 +91,7 @@ async def approve(
 
     Exit code 0 if the capability is registered, 5 if another approval is needed, 6 if it is
     blocked, 1 if it was not found. On a terminal you are asked once more; elsewhere the command
-    is the decision.
+    is the decision. A script that waits for more of its budget goes on by itself: exit code 0.
     """
     from ccos.interfaces.cli import decisions
 
@@ -115,7 +117,7 @@ async def reject(
     by: By = None,
     common: Common = COMMON,
 ) -> ExitCode:
-    """Say no; nobody looks for the capability again until a person asks."""
+    """Say no; the capability is not looked for until a person asks, the script gets no more."""
     from ccos.interfaces.cli import decisions
 
     async with opened(common, tooling=True) as session:

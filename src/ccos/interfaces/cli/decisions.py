@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ccos.capabilities import canonical_id, parse_manifest
-from ccos.errors import ApprovalNotFoundError, CapabilityError
+from ccos.errors import ApprovalNotFoundError, CapabilityError, ScriptNotFoundError
+from ccos.interfaces.cli.budgets import amount, wish
 from ccos.interfaces.cli.candidates import manifest_fields
 from ccos.interfaces.cli.exits import ExitCode, UsageError
 from ccos.interfaces.cli.outcomes import (
@@ -22,9 +23,10 @@ from ccos.interfaces.cli.safe_text import short
 from ccos.interfaces.cli.screen import moment
 from ccos.interfaces.cli.session import Session
 from ccos.interfaces.following import follow, follow_request
-from ccos.resolution.approvals import Approval
+from ccos.resolution.approvals import Approval, BudgetExtension
 
 _SHOWN_EXECUTIONS: Final = 20
+_Fields = list[tuple[str, object]]
 
 
 async def question(
@@ -38,6 +40,7 @@ async def question(
     """
     if (approval_id is None) == (capability_id is None):
         raise UsageError("Name an approval, or a capability with --capability-id.")
+    await session.ccos.resolver.close_abandoned_approvals()
     approvals = session.ccos.resolver.approvals
     if approval_id is not None:
         return await approvals.get(approval_id)
@@ -55,33 +58,74 @@ def approval_data(approval: Approval) -> dict[str, Any]:
     return asdict(approval)
 
 
-def show_approval(session: Session, approval: Approval) -> None:
-    """What is asked, how risky it is, and exactly what would be registered."""
-    risk = approval.risk
-    requirements = risk.get("compliance_requirements") or ()
-    found = approval.candidate or {}
+def what_for(approval: Approval) -> str:
+    """In a few words, what a yes would be to; a dash where nothing was found yet."""
+    if approval.extension is not None:
+        return wish(asdict(approval.extension))
+    return str(approval.candidate["manifest"]["id"]) if approval.candidate else "-"
+
+
+async def show_approval(session: Session, approval: Approval) -> None:
+    """What is asked, how risky it is, and exactly what would be registered or granted."""
     decided = "-"
     if approval.decided_at is not None:
         reason = f": {approval.reason}" if approval.reason else ""
         decided = f"{moment(approval.decided_at)} by {approval.decided_by or 'nobody'}{reason}"
-    fields: list[tuple[str, object]] = [
-        ("approval", f"{approval.id} ({approval.status})"),
-        ("question", _QUESTIONS.get(approval.category, approval.category)),
+    about, found = _risk_fields(approval), _found_fields(approval)
+    if approval.extension is not None:
+        about, found = await _extension_fields(session, approval, approval.extension), []
+    session.screen.fields(
+        [
+            ("approval", f"{approval.id} ({approval.status})"),
+            ("question", _QUESTIONS.get(approval.category, approval.category)),
+            *about,
+            ("asked", f"{moment(approval.requested_at)}; expires {moment(approval.expires_at)}"),
+            ("decided", decided),
+            *found,
+        ]
+    )
+
+
+def _risk_fields(approval: Approval) -> _Fields:
+    risk = approval.risk
+    requirements = risk.get("compliance_requirements") or ()
+    return [
         ("wanted", approval.capability_id),
-        ("risk", risk["level"]),
+        ("risk", risk.get("level", "-")),
         ("factors", "\n".join(risk.get("risk_factors", ())) or "-"),
         ("concerns", "\n".join(risk.get("security_concerns", ())) or "-"),
         ("requirements", "\n".join(requirements) or "-"),
-        ("asked", f"{moment(approval.requested_at)}; expires {moment(approval.expires_at)}"),
-        ("decided", decided),
     ]
-    if found:
-        fields += [
-            ("found by", f"{found['source']}: {found['reference']} (score {found['score']})"),
-            ("definition hash", approval.candidate_hash),
-            *_candidate_fields(found["manifest"]),
-        ]
-    session.screen.fields(fields)
+
+
+def _found_fields(approval: Approval) -> _Fields:
+    found = approval.candidate
+    if found is None:
+        return []
+    return [
+        ("found by", f"{found['source']}: {found['reference']} (score {found['score']})"),
+        ("definition hash", approval.candidate_hash),
+        *_candidate_fields(found["manifest"]),
+    ]
+
+
+async def _extension_fields(
+    session: Session, approval: Approval, extension: BudgetExtension
+) -> _Fields:
+    try:
+        script = await session.ccos.script_engine.find_script(extension.script_id)
+        name = f"{script.name} ({script.script_id})"
+    except ScriptNotFoundError:
+        name = f"{extension.script_id}, which is not kept any more"
+    return [
+        ("execution", extension.execution_id),
+        ("script", name),
+        ("on behalf of", approval.requested_by),
+        ("dimension", extension.dimension),
+        ("allowed", amount(extension.limit)),
+        ("would have used", amount(extension.used)),
+        ("asks for", f"{amount(extension.more)} more"),
+    ]
 
 
 async def confirmed(session: Session, verb: str, *, yes: bool) -> bool:
@@ -111,10 +155,12 @@ async def approve(
     timeout_seconds: float | None,
 ) -> ExitCode:
     """Say yes, then follow the request and the executions that wait for it."""
-    show_approval(session, approval)
+    await show_approval(session, approval)
     if not await confirmed(session, f"Approve {approval.id}", yes=yes):
         session.screen.note("Nothing was decided.")
         return ExitCode.WAITING
+    if approval.extension is not None:
+        return await _grant(session, approval, approval.extension, by=by, reason=reason)
     waiting = await session.ccos.runtime.waiting(approval.capability_id)
     async with progress(session) as shown:
         decided = await session.ccos.resolver.approve(
@@ -153,12 +199,30 @@ async def approve(
     return ExitCode.DONE
 
 
+async def _grant(
+    session: Session, approval: Approval, extension: BudgetExtension, *, by: str | None, reason: str
+) -> ExitCode:
+    """Say yes to more budget; the process that waits for it goes on by itself."""
+    decided = await session.ccos.resolver.approve(
+        approval_id=approval.id, by=session.by(by), reason=reason
+    )
+    session.screen.document({"approval": approval_data(decided)})
+    session.screen.text(
+        f"\n{decided.id} is approved: {extension.execution_id}, which waits for it, may use "
+        f"{wish(asdict(extension))}."
+    )
+    return ExitCode.DONE
+
+
 async def reject(session: Session, approval: Approval, *, by: str | None, reason: str) -> ExitCode:
     """Say no."""
     decided = await session.ccos.resolver.reject(
         approval_id=approval.id, by=session.by(by), reason=reason
     )
     session.screen.document({"approval": approval_data(decided)})
+    if decided.extension is not None:
+        session.screen.text(f"{decided.id} is rejected; {decided.extension.execution_id} ends.")
+        return ExitCode.DONE
     session.screen.text(
         f"{decided.id} is rejected; {decided.capability_id} is not looked for again until "
         f"somebody asks: {session.command('resolve', decided.capability_id, '--force')}"
@@ -169,10 +233,11 @@ async def reject(session: Session, approval: Approval, *, by: str | None, reason
 _QUESTIONS: Final = {
     "ServerDiscovery": "May providers for this id be looked for at all?",
     "EffectApproval": "May this candidate be registered and called?",
+    "BudgetExtension": "May this execution use more than its budget allows?",
 }
 
 
-def _candidate_fields(manifest: dict[str, Any]) -> list[tuple[str, object]]:
+def _candidate_fields(manifest: dict[str, Any]) -> _Fields:
     try:
         return manifest_fields(parse_manifest(manifest))
     except CapabilityError as error:

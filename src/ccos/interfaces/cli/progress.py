@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ccos.events import Event, EventType
+from ccos.interfaces.cli.budgets import told
 from ccos.interfaces.cli.safe_text import printable, short
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _table(found: Sequence[Wanted]) -> Any:
 
 
 def _approval_requested(event: Event, session: Session) -> str:
+    if event.data["category"] == "BudgetExtension":
+        return told(event, session)
     factors = "; ".join(map(str, event.data.get("factors", ()))) or "no particular factor"
     command = session.command("approvals", "approve", event.data["approval_id"])
     return (
@@ -179,7 +182,7 @@ _LINES: Final[dict[EventType, Callable[[Any], str]]] = {
     ),
     EventType.APPROVAL_GRANTED: lambda data: f"approved by {data['by']}",
     EventType.APPROVAL_DENIED: lambda data: f"rejected by {data['by']}",
-    EventType.APPROVAL_EXPIRED: lambda data: "nobody decided in time",
+    EventType.APPROVAL_EXPIRED: lambda data: f"the question expired: {data['reason']}",
     EventType.CAPABILITY_QUARANTINED: lambda data: "withheld: " + short(data["reason"], 200),
     EventType.SECURITY_VIOLATION: lambda data: f"security: {short(data.get('type'), 200)}",
 }

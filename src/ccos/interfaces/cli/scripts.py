@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import App, Parameter
 
 from ccos.errors import FeatureDisabledError, ScriptError
+from ccos.interfaces.cli.budgets import amount, read_allowances, told, with_allowances
 from ccos.interfaces.cli.exits import ExitCode, UsageError, code_of
 from ccos.interfaces.cli.options import COMMON, Common, read_arguments, read_input
 from ccos.interfaces.cli.screen import Screen, moment
 from ccos.interfaces.cli.session import Session, opened
 
 if TYPE_CHECKING:
-    from ccos.engine.executions import CompilationContext, ExecutionChunk, ExecutionResult
-    from ccos.engine.library import SecurityValidation
+    from ccos.engine.budget import Allowance, Budget, Dimension
+    from ccos.engine.executions import (
+        CompilationContext,
+        ExecutionChunk,
+        ExecutionContext,
+        ExecutionResult,
+    )
+    from ccos.engine.library import CompiledScript, SecurityValidation
     from ccos.engine.policy import SecurityLevel, SecurityPolicy
+    from ccos.engine.service import ScriptEngine
 
 app = App(name="script", help="Run scripts under a security level, and see those kept.")
 
@@ -56,18 +65,30 @@ async def run(
         float | None,
         Parameter(help="Stop it after so many seconds; can only shorten what its level allows."),
     ] = None,
+    budget: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--budget",
+            negative="",
+            help="DIMENSION=LIMIT, of what it may use up, in place of what its level gives it; "
+            "then :stop ends it (as without), :approve asks a person for more, :warn goes on.",
+        ),
+    ] = None,
     language: LanguageName = None,
     common: Common = COMMON,
 ) -> ExitCode:
     """Run a script. What it prints appears as it is printed, its value at the end.
 
     Without --function its value is that of the last expression, and the arguments are there as
-    variables. Exit code 1 if it fails, 130 if Ctrl-C stopped it.
+    variables. --budget may be given several times, once for each of steps, wall_clock_ms,
+    host_calls, network_bytes, storage_bytes, llm_tokens and cost_usd. Exit code 1 if the script
+    fails, 130 if Ctrl-C stopped it.
     """
     if timeout is not None and not (timeout > 0 and math.isfinite(timeout)):
         raise UsageError("--timeout is a number of seconds above 0.")
     if file == "-" and arguments == "-":
         raise UsageError("The script and its arguments cannot both be standard input.")
+    allowances = read_allowances(budget or ())
     source = read_input(file)
     given = read_arguments((), arguments)
     async with opened(common) as session:
@@ -79,6 +100,7 @@ async def run(
             function=function,
             arguments=given,
             timeout=timeout,
+            budget=_budget(engine, made, allowances),
             working_directory=Path.cwd(),
             caller=session.settings.approver,
         )
@@ -86,7 +108,7 @@ async def run(
         stream = cast(
             "AsyncGenerator[ExecutionChunk]", engine.execute_script_stream(made.script_id, context)
         )
-        async with contextlib.aclosing(stream) as chunks:
+        async with _telling(session, context), contextlib.aclosing(stream) as chunks:
             result = await _follow(chunks, session.screen)
         return _show_result(result, session.screen)
 
@@ -242,6 +264,44 @@ def _policy(session: Session, level: SecurityLevel) -> SecurityPolicy:
     if level is SecurityLevel.DEVELOPMENT and roots != policy.file_roots:
         return policy.derive("configured", file_roots=roots)
     return policy
+
+
+def _budget(
+    engine: ScriptEngine, made: CompiledScript, given: Mapping[Dimension, Allowance]
+) -> Budget | None:
+    """The budget of a script's level with these allowances; None for that of its level."""
+    from ccos.engine.limits import NO_BUDGET
+
+    if not given:
+        return None
+    of_level = engine.get_config().budgets.get(made.policy.level, NO_BUDGET)
+    return with_allowances(of_level, given)
+
+
+@contextlib.asynccontextmanager
+async def _telling(session: Session, context: ExecutionContext) -> AsyncIterator[None]:
+    """While the block runs, tell on standard error when the execution waits for a person."""
+    from ccos.events import EventType
+
+    events = session.ccos.events
+    subscription = events.subscribe([EventType.APPROVAL_REQUESTED, EventType.BUDGET_EXTENDED])
+
+    async def tell() -> None:
+        async for event in subscription:
+            if event.execution_id != context.execution_id:
+                continue
+            if event.type is EventType.APPROVAL_REQUESTED:
+                session.screen.note(told(event, session))
+            else:
+                by, dimension = amount(event.data["by"]), event.data["dimension"]
+                session.screen.note(f"{event.execution_id}: goes on with {by} more {dimension}.")
+
+    teller = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        events.unsubscribe(subscription)
+        await teller
 
 
 async def _follow(chunks: AsyncGenerator[ExecutionChunk], screen: Screen) -> ExecutionResult:
