@@ -284,12 +284,13 @@ def test_the_nearest_servers_count() -> None:
         ([{"url": "https://user:pw@x.example"}], "credentials"),
         ([{"url": "https://[bad"}], "not an absolute"),
         ([{}], "no URL"),
-        (["x"], "no URL"),
+        ([7], "no URL"),
+        (["x"], "not an absolute"),
     ],
 )
 def test_without_a_server_nothing_can_be_called(servers: Any, reason: str) -> None:
     document = openapi({"/x": {"get": {}}}, servers=servers)
-    assert reason in reasons(document, location="zoo.yaml")["/paths/~1x/get"]
+    assert reason in reasons(document, location="zoo.yaml")["/servers"]
     chosen = only(document, location="zoo.yaml", base_url="https://b.example/v9/")
     assert provider(chosen).base_url == "https://b.example/v9"
 
@@ -318,12 +319,9 @@ def test_swagger_servers(fields: Any, location: str, expected: str) -> None:
 
 
 def test_swagger_without_server() -> None:
-    assert (
-        "not an absolute"
-        in reasons(swagger({"/x": {"get": {}}}), location="s.json")["/paths/~1x/get"]
-    )
+    assert "not an absolute" in reasons(swagger({"/x": {"get": {}}}), location="s.json")[""]
     document = swagger({"/x": {"get": {}}}, host="x.example", schemes=["ws"])
-    assert "neither http nor https" in reasons(document)["/paths/~1x/get"]
+    assert "neither http nor https" in reasons(document)[""]
 
 
 def parameters(entries: list[Any], path: str = "/x/{p}", **fields: Any) -> Manifest:
@@ -424,6 +422,8 @@ SCHEMES = {
     "oauth": {"type": "oauth2", "flows": {}},
     "digest": {"type": "http", "scheme": "digest"},
     "mtls": {"type": "mutualTLS"},
+    "custom": {"type": "http", "scheme": "ApiToken"},
+    "shouted": {"type": "HTTP", "scheme": "BASIC"},
     "badkey": {"type": "apiKey", "in": "header", "name": "a b"},
 }
 
@@ -471,14 +471,47 @@ def test_security_of_the_operation_wins() -> None:
     [
         ([{"digest": []}], "HTTP digest"),
         ([{"mtls": []}], "mutualTLS"),
-        ([{"unknown": []}], "'unknown' is not described"),
         ([{"badkey": []}], "cannot be the name of a header"),
         ([{"bearer": [], "basic": []}], "one place"),
-        (["x"], "not an object"),
+        ([7], "not an object"),
     ],
 )
 def test_security_that_is_not_supported(security: Any, reason: str) -> None:
-    assert reason in reasons(secured(security))["/paths/~1x/get"]
+    assert reason in reasons(secured(security))["/security"]
+
+
+def test_security_that_nobody_described() -> None:
+    found = imported(secured([{"unknown": []}]))
+    assert provider(found.capabilities[0]).auth == ()
+    assert [(note.place, note.reason) for note in found.notes] == [
+        ("/security", "the security scheme 'unknown' is not described, so no secret is sent")
+    ]
+    both = only(secured([{"unknown": []}, {"key": []}]))
+    assert provider(both).auth[0].name == "api_key"
+
+
+@pytest.mark.parametrize(
+    ("security", "expected"),
+    [
+        ({"key": []}, ["api_key"]),
+        (["basic"], ["basic"]),
+        ([{"oauth": [], "bearer": []}], ["bearer"]),
+        ([{"custom": []}], ["api_key"]),
+        ([{"shouted": []}], ["basic"]),
+    ],
+)
+def test_misspelt_security(security: Any, expected: list[str]) -> None:
+    auth = provider(only(secured(security))).auth
+    assert [one.scheme for one in auth] == expected
+    assert auth[0].environment[0] == "ZOO_TOKEN"
+
+
+def test_the_caller_prefers_a_way_to_authenticate() -> None:
+    ways: Any = [{}, {"key": []}, {"bearer": [], "cookie": []}]
+    assert provider(only(secured(ways))).auth == ()
+    chosen = provider(only(secured(ways), prefer_security=["cookie"])).auth
+    assert [one.scheme for one in chosen] == ["bearer", "api_key"]
+    assert provider(only(secured(ways), prefer_security=["digest"])).auth == ()
 
 
 def test_a_required_authorization_parameter_is_a_secret() -> None:
@@ -490,75 +523,121 @@ def test_a_required_authorization_parameter_is_a_secret() -> None:
 
 
 def test_one_bad_operation_does_not_lose_the_others() -> None:
-    bad_parameter = {"name": "q", "in": "query", "schema": {"$ref": "other.yaml#/Q"}}
-    found = imported(
-        openapi(
-            {
-                "/good": {"get": {}},
-                "/external": {"get": {"parameters": [bad_parameter]}, "post": {}},
-                "/nowhere": {"get": {"parameters": [{"$ref": "#/components/parameters/X"}]}},
-                "/circle": {"get": {"parameters": [{"$ref": "#/components/parameters/A"}]}},
-                "/type": {
-                    "get": {"parameters": [{"name": "q", "in": "query", "schema": {"type": "any"}}]}
-                },
-                "/style": {
-                    "get": {
-                        "parameters": [{"name": "q", "in": "query", "schema": {}, "style": "label"}]
-                    }
-                },
-                "/where": {
-                    "get": {"parameters": [{"name": "q", "in": "querystring", "content": {}}]}
-                },
-                "/header": {
-                    "get": {"parameters": [{"name": "a\r\nb", "in": "header", "schema": {}}]}
-                },
-                "/list": {"get": {"parameters": "x"}},
-                "/item": 5,
-                "/text": {"get": "x"},
-                "/schema": {
-                    "get": {
-                        "parameters": [{"name": "q", "in": "query", "schema": {"minLength": "3"}}]
-                    }
-                },
-                "/more": {"additionalOperations": {"COPY": {}, "QUERY": {}}},
-                "x-extension": {"get": {}},
+    external = {"name": "q", "in": "query", "schema": {"$ref": "other.yaml#/Q"}}
+    document = openapi(
+        {
+            "/good": {"get": {}, "POST": {}},
+            "/external": {"get": {"parameters": [external]}, "post": {}},
+            "/elsewhere": {"$ref": "other.yaml#/paths/x"},
+            "/where": {
+                "get": {
+                    "parameters": [
+                        {"name": "q", "in": "querystring", "content": {"application/json": {}}}
+                    ]
+                }
             },
-            components={"parameters": {"A": {"$ref": "#/components/parameters/A"}}},
-        )
+            "/header": {
+                "get": {
+                    "parameters": [
+                        {"name": "a\r\nb", "in": "header", "required": True, "schema": {}}
+                    ]
+                }
+            },
+            "/list": {"get": {"parameters": "x"}},
+            "/item": 5,
+            "/text": {"get": "x"},
+            "/more": {"additionalOperations": {"COPY": {}, "QUERY": {}}},
+            "x-extension": {"get": {}},
+        },
     )
+    found = imported(document, external="quarantine")
     assert [one.id.removeprefix("openapi.zoo.") for one in found.capabilities] == [
         "get.good",
+        "post.good",
         "post.external",
         "query.more",
     ]
-    assert {one.place: one.reason.partition(":")[0][:40] for one in found.quarantined} == {
-        "/paths/~1item": "the path is not described by an object",
-        "/paths/~1text/get": "it is not an object",
-        "/paths/~1more/additionalOperations/COPY": "the method 'COPY' is not supported",
-        "/paths/~1external/get": "the reference 'other.yaml#/Q' leads to a",
-        "/paths/~1nowhere/get": "the reference '/components/parameters/X'",
-        "/paths/~1circle/get": "a chain of references is too long or has",
-        "/paths/~1type/get": "a schema has the unknown type 'any'",
-        "/paths/~1style/get": "the query parameter 'q' has the style 'l",
-        "/paths/~1where/get": "the parameter 'q' has the location 'quer",
-        "/paths/~1header/get": "'a\\r\\nb' cannot be the name of a header",
-        "/paths/~1list/get": "the parameters are not a list",
-        "/paths/~1schema/get": "Value error, The input schema is not a v",
+    assert {
+        one.operation: (one.place, one.reason.partition(":")[0][:40]) for one in found.quarantined
+    } == {
+        "/elsewhere": ("/paths/~1elsewhere", "the reference 'other.yaml#/paths/x' lead"),
+        "/item": ("/paths/~1item", "the path is not described by an object"),
+        "GET /text": ("/paths/~1text/get", "it is not an object"),
+        "COPY /more": (
+            "/paths/~1more/additionalOperations/COPY",
+            "the method 'COPY' is not supported",
+        ),
+        "GET /external": (
+            "/paths/~1external/get/parameters/0/schema",
+            "the reference 'other.yaml#/Q' leads to a",
+        ),
+        "GET /where": (
+            "/paths/~1where/get/parameters/0",
+            "the parameter for the whole query string",
+        ),
+        "GET /header": (
+            "/paths/~1header/get/parameters/0",
+            "'a\\r\\nb' cannot be the name of a header",
+        ),
+        "GET /list": ("/paths/~1list/get/parameters", "the parameters are not a list"),
     }
+    assert found.operations == 12
+    opened = imported(document)
+    assert "GET /external" not in {one.operation for one in opened.quarantined}
+    assert [note.place for note in opened.notes] == ["/paths/~1external/get/parameters/0/schema"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"$ref": "other.yaml#/P"}, "another document"),
+        ({"$ref": "#/components/parameters/X"}, "leads nowhere"),
+        ({"$ref": "#/components/parameters/A"}, "has no end"),
+        ({"in": "query"}, "no name or no location"),
+        ({"name": "q", "in": "cloud"}, "has the location 'cloud'"),
+        ({"name": "a b", "in": "header", "schema": {}}, "cannot be the name of a header"),
+        (5, "not an object"),
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_left_out(entry: Any, reason: str) -> None:
+    good = {"name": "good", "in": "query", "schema": {}}
+    found = imported(
+        openapi(
+            {"/x": {"get": {"parameters": [entry, good]}}},
+            components={"parameters": {"A": {"$ref": "#/components/parameters/A"}}},
+        )
+    )
+    (capability,) = found.capabilities
+    assert [one.name for one in provider(capability).parameters] == ["good"]
+    (note,) = found.notes
+    assert reason in note.reason
+    assert note.reason.endswith("so the parameter is left out")
+    assert note.place in ("/paths/~1x/get/parameters/0", "/components/parameters/A")
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
         ({}, "no version"),
-        ({"swagger": "1.2", "paths": {}}, "'1.2'"),
-        ({"openapi": "4.0.0", "paths": {}}, "'4.0.0'"),
-        ({"openapi": "3.0.0", "paths": []}, "paths are not an object"),
+        ({"swagger": "1.2", "apis": []}, "'1.2'"),
+        ({"openapi": "4.0.0"}, "'4.0.0'"),
     ],
 )
 def test_what_is_no_description_at_all(document: dict[str, Any], reason: str) -> None:
     with pytest.raises(ImportDocumentError, match=reason):
         imported(document)
+
+
+def test_paths_always_give_a_result() -> None:
+    described: Any = {"/x": {"get": {}}}
+    for version in ({}, {"openapi": "4.0.0"}, {"swagger": "2.0.0"}, {"openapi": None}):
+        assert len(imported({**version, "paths": described}).capabilities) == 1
+    old = imported({"definitions": {}, "host": "zoo.example", "paths": described})
+    assert provider(old.capabilities[0]).base_url == "https://zoo.example"
+    assert imported(openapi([])).operations == 0
+    assert imported(openapi(None)).operations == 0
+    (lost,) = imported(openapi(["/x"])).quarantined
+    assert (lost.place, lost.reason) == ("/paths", "the paths are not an object")
 
 
 @pytest.mark.parametrize(

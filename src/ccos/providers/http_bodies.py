@@ -1,4 +1,4 @@
-"""Request bodies: JSON, forms, text and bytes."""
+"""Request bodies: JSON, forms, XML, text and bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from ccos.capabilities import JsonSchema, OpenApiBody, OpenApiEncoding
 from ccos.errors import InvalidArgumentsError
+from ccos.providers.http_xml import xml_text
 from ccos.providers.media_types import BodyKind, body_kind
 from ccos.providers.parameter_styles import escape, plain_text, query_pairs
 
@@ -55,7 +56,11 @@ def build_body(
     if body.argument is not None:
         if body.argument not in arguments:
             return None
-        return _written(body, arguments[body.argument], files=frozenset())
+        value = arguments[body.argument]
+        if body_kind(body.content_type) is BodyKind.XML and not isinstance(value, str):
+            text = xml_text(value, input_schema, body.argument)
+            return RequestBody(body.content_type, text.encode())
+        return _written(body, value, files=frozenset())
     value = {
         name: arguments[argument]
         for argument, name in body.properties.items()
@@ -77,8 +82,8 @@ def _written(body: OpenApiBody, value: Any, files: frozenset[str]) -> RequestBod
             return _form(body, _object(value, body.content_type))
         case BodyKind.MULTIPART:
             return _multipart(body, _object(value, body.content_type), files)
-        case BodyKind.TEXT:
-            return RequestBody(body.content_type, plain_text(value).encode())
+        case BodyKind.TEXT | BodyKind.XML:
+            return RequestBody(body.content_type, _encoded(plain_text(value)))
         case BodyKind.BINARY:
             return RequestBody(body.content_type, _bytes(body.argument or "body", value))
 
@@ -116,7 +121,7 @@ def _multipart(body: OpenApiBody, fields: dict[str, Any], files: frozenset[str])
                 content = json_body(item).content
             else:
                 head = "", declared or ""
-                content = plain_text(item).encode()
+                content = _encoded(plain_text(item))
             kind = f"Content-Type: {_header_safe(head[1])}\r\n" if head[1] else ""
             parts.append(
                 f"--{boundary}\r\n"
@@ -135,6 +140,13 @@ def _is_file(schema: JsonSchema, argument: str) -> bool:
     if isinstance(described, dict) and isinstance(described.get("items"), dict):
         described = described["items"]
     return isinstance(described, dict) and described.get("contentEncoding") == "base64"
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentsError("A text argument holds half of a surrogate pair.") from None
 
 
 def _object(value: Any, content_type: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from ccos.providers.http_bodies import RequestBody
 from ccos.providers.http_credentials import Credentials
@@ -12,6 +14,7 @@ from ccos.providers.parameter_styles import Pairs, escape
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 """Methods that ask for no change (RFC 9110, section 9.2.1; QUERY by its own definition)."""
 
+_UNKNOWN: Final = ".base-url-unknown.invalid"
 _ACCEPT: Final = "application/json, */*;q=0.5"
 
 
@@ -24,6 +27,23 @@ class HttpRequest:
     headers: dict[str, str] = field(repr=False)
     """Names in lower case."""
     content: bytes | None = field(default=None, repr=False)
+
+
+def unknown_host(api: str) -> str:
+    """The host of an API of which nobody said where it is.
+
+    Names under ``invalid`` never exist (RFC 6761, section 6.4), so no request can go astray.
+    """
+    label = re.sub(r"[^a-z0-9]+", "-", api.lower()).strip("-")[:63].strip("-") or "api"
+    return label + _UNKNOWN
+
+
+def is_unknown_host(base_url: str) -> bool:
+    """Whether a base URL stands for one that nobody gave."""
+    try:
+        return (urlsplit(base_url).hostname or "").endswith(_UNKNOWN)
+    except ValueError:
+        return False
 
 
 def assemble(

@@ -66,7 +66,7 @@ def read_result(response: HttpResponse, *, method: str, capability: str) -> Any:
                 f"says so. {error.message}",
                 details={"status": response.status},
             ) from error
-    if kind is BodyKind.TEXT or not media_type:
+    if kind in (BodyKind.TEXT, BodyKind.XML) or not media_type:
         text = _text(response.body, media_type, strict=not media_type)
         if text is not None:
             return text

@@ -1,4 +1,4 @@
-"""What a media type means for a body: JSON, a form, text, or plain bytes."""
+"""What a media type means for a body: JSON, a form, XML, text, or plain bytes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ class BodyKind(Enum):
     JSON = "json"
     FORM = "form"
     MULTIPART = "multipart"
+    XML = "xml"
     TEXT = "text"
     BINARY = "binary"
 
@@ -21,6 +22,9 @@ _TEXT_TYPES: Final = frozenset(
     {
         "application/ecmascript",
         "application/graphql",
+        "application/jose",
+        "application/jose+jwe",
+        "application/jose+jws",
         "application/javascript",
         "application/jwt",
         "application/ndjson",
@@ -28,7 +32,6 @@ _TEXT_TYPES: Final = frozenset(
         "application/toml",
         "application/x-ndjson",
         "application/x-yaml",
-        "application/xml",
         "application/yaml",
     }
 )
@@ -56,6 +59,8 @@ def body_kind(media_type: str) -> BodyKind:
         return BodyKind.FORM
     if plain == "multipart/form-data":
         return BodyKind.MULTIPART
-    if plain.startswith("text/") or plain in _TEXT_TYPES or subtype.endswith(("+xml", "+yaml")):
+    if subtype == "xml" or subtype.endswith("+xml"):
+        return BodyKind.XML
+    if plain.startswith("text/") or plain in _TEXT_TYPES or subtype.endswith("+yaml"):
         return BodyKind.TEXT
     return BodyKind.BINARY

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable
 from typing import Any
 
-from ccos.capabilities import Manifest, OpenApiParameter, OpenApiProvider
-from ccos.errors import InvalidManifestError
+from ccos.capabilities import (
+    AuthReference,
+    Manifest,
+    OpenApiParameter,
+    OpenApiProvider,
+    SchemaValidator,
+)
+from ccos.errors import InvalidArgumentsError, InvalidManifestError, ProviderUnavailableError
 from ccos.providers.base import Secrets
 from ccos.providers.http_bodies import build_body, json_body
 from ccos.providers.http_client import HttpClient, call
 from ccos.providers.http_credentials import Credentials, find_credentials
-from ccos.providers.http_request import HttpRequest, assemble
+from ccos.providers.http_request import HttpRequest, assemble, is_unknown_host
 from ccos.providers.media_types import BodyKind, body_kind
 from ccos.providers.parameter_styles import (
     Pairs,
+    escape,
     fill_path,
     header_text,
     is_token,
@@ -48,6 +57,12 @@ class OpenApiInvoker:
         provider = manifest.provider
         if not isinstance(provider, OpenApiProvider):
             raise InvalidManifestError(f"{manifest.id} is not an OpenAPI operation.")
+        if is_unknown_host(provider.base_url):
+            raise ProviderUnavailableError(
+                f"The description of {manifest.id} does not say where the API is.",
+                next_step="Import it again with the base URL of the API.",
+                details={"reason": "base-url-missing"},
+            )
         credentials = find_credentials(provider.auth, self._secrets, capability=manifest.id)
         request = build_request(
             manifest, provider, arguments, credentials=credentials, idempotency_key=idempotency_key
@@ -62,6 +77,49 @@ class OpenApiInvoker:
 
     async def aclose(self) -> None:
         """Nothing to release: the HTTP client belongs to whoever made it."""
+
+
+def preview_request(manifest: Manifest, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The request that a call would make, as JSON data; nothing is sent and no secret is read.
+
+    Secrets are shown as the name of the environment variable they come from, ``$ZOO_TOKEN``. A
+    body that is not text is ``{"base64": …}``.
+
+    Args:
+        manifest: An OpenAPI operation.
+        arguments: The arguments of the call.
+
+    Returns:
+        ``method``, ``url``, ``headers``, and ``body`` or None.
+
+    Raises:
+        InvalidArgumentsError: The arguments do not satisfy the input schema, or cannot be written
+            where they belong; ``details["faults"]`` lists each place.
+        InvalidManifestError: It is no OpenAPI operation.
+    """
+    provider = manifest.provider
+    if not isinstance(provider, OpenApiProvider):
+        raise InvalidManifestError(f"{manifest.id} is not an OpenAPI operation.")
+    faults = SchemaValidator(manifest.input_schema).faults(arguments)
+    if faults:
+        raise InvalidArgumentsError(
+            f"The arguments of {manifest.id} are not valid: {faults[0].message}",
+            details={"faults": [{"path": one.path, "message": one.message} for one in faults]},
+        )
+    request = build_request(
+        manifest,
+        provider,
+        arguments,
+        credentials=_named_credentials(provider.auth),
+        idempotency_key="the same for every attempt",
+    )
+    body: Any = None
+    if request.content is not None:
+        try:
+            body = request.content.decode()
+        except UnicodeDecodeError:
+            body = {"base64": base64.b64encode(request.content).decode()}
+    return {"method": request.method, "url": request.url, "headers": request.headers, "body": body}
 
 
 def build_request(
@@ -115,6 +173,24 @@ def build_request(
         credentials=credentials,
         idempotency_key=idempotency_key,
     )
+
+
+def _named_credentials(references: Iterable[AuthReference]) -> Credentials:
+    """Names in the places of secrets, written so that nobody takes them for the secrets."""
+    named = Credentials()
+    for reference in references:
+        text = f"${reference.environment[0]}"
+        if reference.scheme == "basic":
+            text = f"Basic base64({text})"
+        elif reference.scheme == "bearer":
+            text = f"Bearer {text}"
+        if reference.location == "query":
+            named.query.append((escape(reference.name), text))
+        elif reference.location == "cookie":
+            named.cookies.append((reference.name, text))
+        else:
+            named.headers[reference.name] = text
+    return named
 
 
 def _serialised(content_type: str, value: Any) -> str:

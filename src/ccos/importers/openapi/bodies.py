@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from ccos.capabilities import JsonSchema, OpenApiBody, OpenApiEncoding
+from ccos.importers.openapi.keywords import flag
 from ccos.importers.openapi.naming import argument_name
-from ccos.importers.openapi.parameters import collection_style
-from ccos.importers.openapi.references import References, UnusableError
+from ccos.importers.openapi.parameters import Parameters, collection_style
+from ccos.importers.openapi.references import ExternalError, Place, References, UnusableError
 from ccos.importers.openapi.schemas import Schemas
 from ccos.providers.media_types import BodyKind, body_kind
 
@@ -19,6 +19,7 @@ _PREFERENCE: Final = (
     BodyKind.JSON,
     BodyKind.FORM,
     BodyKind.MULTIPART,
+    BodyKind.XML,
     BodyKind.TEXT,
     BodyKind.BINARY,
 )
@@ -30,7 +31,9 @@ _NOT_PLAIN: Final = frozenset(
         "then", "unevaluatedProperties",
     }
 )  # fmt: skip
+_FORM_STYLES: Final = ("spaceDelimited", "pipeDelimited", "deepObject")
 _MAXIMUM_DEPTH: Final = 8
+_NAMED_SCHEMA: Final = ("/components/schemas/", "/definitions/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +53,61 @@ class RawBody:
 
     content_type: str
     schema: Any
+    at: Place
+    """Where the schema stands."""
     required: bool | None
     """None if the document does not say."""
     description: str = ""
     encoding: dict[str, OpenApiEncoding] = field(default_factory=dict)
 
 
-def openapi_body(request_body: Any, references: References) -> RawBody | None:
+def openapi_body(request_body: Any, at: Place, schemas: Schemas) -> RawBody | None:
     """The body of an OpenAPI 3 operation in its simplest media type; None if it has none.
 
+    Args:
+        request_body: The Request Body Object.
+        at: Where it stands.
+        schemas: Follows references, and notes what is malformed.
+
     Raises:
-        UnusableError: It is malformed.
+        ExternalError: It is in a document that is not at hand.
+        UnusableError: A reference leads nowhere.
     """
-    described = references.follow(request_body)
-    if described is None:
+    references = schemas.references
+    described, at = references.follow(request_body, at)
+    if described is None or described == {}:
         return None
-    content = described.get("content") if isinstance(described, dict) else None
+    if not isinstance(described, dict):
+        schemas.notes.add(at, "the request body is not an object, so any JSON is accepted")
+        return RawBody("application/json", True, at, required=False)
+    content = described.get("content")
+    if isinstance(content, list):
+        content = {name: {} for name in content if isinstance(name, str)}
     if not isinstance(content, dict):
-        raise UnusableError("the request body has no content")
+        schemas.notes.add(at, "the request body has no content, so it is JSON")
+        content = {"application/json": described if "schema" in described else {}}
     if not content:
         return None
-    offers = [(name, value) for name, value in content.items() if name.strip()] or [
-        ("application/json", next(iter(content.values())))
-    ]
-    name, media = min(offers, key=lambda offer: _PREFERENCE.index(body_kind(_concrete(offer[0]))))
-    media = references.follow(media)
+    name = min(content, key=lambda name: _PREFERENCE.index(body_kind(_concrete(name))))
+    media, at = references.follow(content[name], at.child("content", name))
     if not isinstance(media, dict):
-        raise UnusableError("the content of the request body is not described by an object")
-    required = described.get("required")
+        schemas.notes.add(at, "the content is not described by an object, so anything is accepted")
+        media = {}
     description = described.get("description")
     return RawBody(
         _concrete(name),
         media.get("schema", True),
-        required if isinstance(required, bool) else None,
+        at.child("schema"),
+        flag(described["required"]) if "required" in described else None,
         description if isinstance(description, str) else "",
         _encodings(media.get("encoding")),
     )
 
 
-def swagger_body(
-    parameters: Mapping[tuple[str, str], dict[str, Any]], consumes: Any
-) -> RawBody | None:
+def swagger_body(parameters: Parameters, consumes: Any) -> RawBody | None:
     """The body of a Swagger 2.0 operation, from its ``body`` or ``formData`` parameters."""
-    types = (
-        [name for name in consumes if isinstance(name, str)] if isinstance(consumes, list) else []
-    )
-    for (_, location), parameter in parameters.items():
+    types = [name for name in _listed(consumes) if isinstance(name, str)]
+    for (_, location), (parameter, place) in parameters.items():
         if location == "body":
             name = min(
                 map(_concrete, types or ["application/json"]),
@@ -106,60 +118,86 @@ def swagger_body(
             return RawBody(
                 name,
                 parameter.get("schema", True),
-                parameter.get("required") is True,
+                place.child("schema"),
+                flag(parameter.get("required")),
                 str(parameter.get("description") or ""),
             )
     fields = {
-        name: entry for (name, location), entry in parameters.items() if location == "formData"
+        name: described
+        for (name, location), described in parameters.items()
+        if location == "formData"
     }
     if not fields:
         return None
-    files = any(entry.get("type") == "file" for entry in fields.values())
+    files = any(entry.get("type") == "file" for entry, _ in fields.values())
     multipart = files or "multipart/form-data" in types
     encoding: dict[str, OpenApiEncoding] = {}
-    for name, entry in fields.items():
+    for name, (entry, _) in fields.items():
         style, explode = collection_style(entry, "formData")
         if entry.get("type") == "array":
             encoding[name] = OpenApiEncoding(style=cast(FormStyle, style), explode=explode)
-    required = [name for name, entry in fields.items() if entry.get("required") is True]
+    required = [name for name, (entry, _) in fields.items() if flag(entry.get("required"))]
     schema = {
         "type": "object",
         "properties": {
-            name: {key: value for key, value in entry.items() if key != "required"}
-            for name, entry in fields.items()
+            name: entry.get("schema", {})
+            | {
+                key: value
+                for key, value in entry.items()
+                if key not in ("required", "schema", "name", "in")
+            }
+            for name, (entry, _) in fields.items()
         },
         "required": required,
     }
     kind = "multipart/form-data" if multipart else "application/x-www-form-urlencoded"
-    return RawBody(kind, schema, bool(required), encoding=encoding)
+    at = next(iter(fields.values())).place
+    return RawBody(kind, schema, at, bool(required), encoding=encoding)
 
 
-def read_body(raw: RawBody, schemas: Schemas, needs: set[str], taken: set[str]) -> Body:
+def read_body(
+    raw: RawBody, schemas: Schemas, xml_schemas: Schemas, needs: set[Place], taken: set[str]
+) -> tuple[Body, Schemas]:
     """The body as arguments: one for each property of an object, else one for the whole.
 
     A document that does not say whether its body is required means it if the body has required
     properties: leaving it out is the usual oversight, and then the service refuses the call.
 
+    Args:
+        raw: The body as the document has it.
+        schemas: Translates schemas.
+        xml_schemas: Translates schemas and keeps how XML is written.
+        needs: Receives the places that the schemas refer to.
+        taken: Names of arguments so far; the new ones are added.
+
+    Returns:
+        The body, and what translated its schemas.
+
     Raises:
-        UnusableError: The schema cannot be used.
+        ExternalError: The schema is in a document that is not at hand.
     """
     kind = body_kind(raw.content_type)
+    if kind is BodyKind.XML:
+        root = _root_element(raw, schemas.references)
+        if root:
+            return _whole(raw, kind, xml_schemas, needs, taken, root), xml_schemas
+        kind = BodyKind.TEXT
     if kind in _FORMS or kind is BodyKind.JSON:
-        members = _members(raw.schema, schemas, kind in _FORMS)
+        members = _members(raw.schema, raw.at, schemas, kind in _FORMS)
         flat = members and _flattened(raw, members, schemas, needs, taken)
         if flat:
-            return flat
-    return _whole(raw, kind, schemas, needs, taken)
+            return flat, schemas
+    return _whole(raw, kind, schemas, needs, taken), schemas
 
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    properties: dict[str, Any]
+    properties: dict[str, tuple[Any, Place]]
     required: tuple[str, ...]
 
 
 def _flattened(
-    raw: RawBody, members: _Members, schemas: Schemas, needs: set[str], taken: set[str]
+    raw: RawBody, members: _Members, schemas: Schemas, needs: set[Place], taken: set[str]
 ) -> Body | None:
     names: dict[str, str] = {}
     for name in members.properties:
@@ -170,11 +208,11 @@ def _flattened(
     multipart = body_kind(raw.content_type) is BodyKind.MULTIPART
     properties: dict[str, JsonSchema] = {}
     for argument, name in names.items():
-        schema = members.properties[name]
+        schema, place = members.properties[name]
         properties[argument] = (
-            _file(schema, schemas.references)
-            if multipart and _is_file(schema, schemas.references)
-            else schemas.translate(schema, "request", needs)
+            _file(schema, place, schemas.references)
+            if multipart and _is_file(schema, place, schemas.references)
+            else schemas.translate(schema, place, "request", needs)
         )
     must = tuple(argument for argument, name in names.items() if name in members.required)
     required = bool(must) if raw.required is None else raw.required
@@ -193,7 +231,12 @@ def _flattened(
 
 
 def _whole(
-    raw: RawBody, kind: BodyKind, schemas: Schemas, needs: set[str], taken: set[str]
+    raw: RawBody,
+    kind: BodyKind,
+    schemas: Schemas,
+    needs: set[Place],
+    taken: set[str],
+    root: dict[str, Any] | None = None,
 ) -> Body:
     argument = argument_name("body", taken)
     taken.add(argument)
@@ -206,9 +249,11 @@ def _whole(
             "contentMediaType": raw.content_type,
         }
     else:
-        schema = schemas.translate(raw.schema, "request", needs)
+        schema = schemas.translate(raw.schema, raw.at, "request", needs)
     if isinstance(schema, dict) and raw.description:
         schema = {"description": raw.description} | schema
+    if isinstance(schema, dict) and root:
+        schema = schema | {"xml": root}
     return Body(
         OpenApiBody(
             content_type=raw.content_type,
@@ -221,45 +266,61 @@ def _whole(
     )
 
 
-def _members(schema: Any, schemas: Schemas, form: bool, depth: int = 0) -> _Members | None:
+def _members(
+    schema: Any, at: Place, schemas: Schemas, form: bool, depth: int = 0
+) -> _Members | None:
     """The properties of an object that is nothing but its properties; None for any other schema."""
-    described = schemas.references.follow(schema)
+    schemas.effort.spend()
+    try:
+        described, place = schemas.references.follow(schema, at)
+    except UnusableError:
+        return None  # the translation of the whole tells what is wrong
     if not isinstance(described, dict) or depth > _MAXIMUM_DEPTH:
         return None
     open_ended = described.get("additionalProperties", False) is not False
     if _NOT_PLAIN & described.keys() or described.get("type", "object") != "object":
         return None
-    if open_ended and not form:
+    if flag(described.get("nullable")) or (open_ended and not form):
         return None
-    hidden = schemas.hidden(described, "request")
+    hidden = schemas.hidden(described, place, "request")
     own = described.get("properties", {})
     parts = described.get("allOf", [])
     if not isinstance(own, dict) or not isinstance(parts, list):
         return None
-    properties = {name: value for name, value in own.items() if name not in hidden}
+    properties = {
+        name: (value, place.child("properties", name))
+        for name, value in own.items()
+        if name not in hidden
+    }
     required = _names(described.get("required"))
-    for part in parts:
-        members = _members(part, schemas, form, depth + 1)
+    for number, part in enumerate(parts):
+        members = _members(part, place.child("allOf", number), schemas, form, depth + 1)
         if members is None:
             return None
-        for name, value in members.properties.items():
-            if properties.setdefault(name, value) != value:
+        for name, (value, where) in members.properties.items():
+            if properties.setdefault(name, (value, where))[0] != value:
                 return None
         required += members.required
     return _Members(properties, required) if properties else None
 
 
 def _names(required: Any) -> tuple[str, ...]:
-    listed = required if isinstance(required, list) else []
-    return tuple(name for name in listed if isinstance(name, str))
+    return tuple(name for name in _listed(required) if isinstance(name, str))
 
 
-def _is_file(schema: Any, references: References) -> bool:
-    described = references.follow(schema)
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def _is_file(schema: Any, at: Place, references: References) -> bool:
+    try:
+        described, place = references.follow(schema, at)
+    except ExternalError:
+        return False
     if not isinstance(described, dict):
         return False
     if described.get("type") == "array":
-        return _is_file(described.get("items"), references)
+        return _is_file(described.get("items"), place.child("items"), references)
     return (
         described.get("type") == "file"
         or described.get("format") == "binary"
@@ -267,16 +328,35 @@ def _is_file(schema: Any, references: References) -> bool:
     )
 
 
-def _file(schema: Any, references: References) -> JsonSchema:
-    described = references.follow(schema)
+def _file(schema: Any, at: Place, references: References) -> JsonSchema:
+    described, place = references.follow(schema, at)
     kept = {
         key: described[key]
         for key in ("description", "title", "minItems", "maxItems")
         if key in described
     }
     if described.get("type") == "array":
-        return kept | {"type": "array", "items": _file(described.get("items"), references)}
+        items = _file(described.get("items"), place.child("items"), references)
+        return kept | {"type": "array", "items": items}
     return kept | {"type": "string", "contentEncoding": "base64"}
+
+
+def _root_element(raw: RawBody, references: References) -> dict[str, Any] | None:
+    """How the outermost element is written; None if the schema does not name it."""
+    try:
+        described, place = references.follow(raw.schema, raw.at)
+    except UnusableError:
+        return None
+    if not isinstance(described, dict):
+        return None
+    xml = described.get("xml")
+    said = dict(xml) if isinstance(xml, dict) else {}
+    if not isinstance(said.get("name"), str):
+        group = next((one for one in _NAMED_SCHEMA if place.pointer.startswith(one)), None)
+        if group is None:
+            return None
+        said["name"] = place.pointer.removeprefix(group)
+    return said
 
 
 def _encodings(encoding: Any) -> dict[str, OpenApiEncoding]:
@@ -288,10 +368,11 @@ def _encodings(encoding: Any) -> dict[str, OpenApiEncoding]:
         content_type = entry.get("contentType")
         if {"style", "explode"} & entry.keys() or not isinstance(content_type, str):
             content_type = ""  # style and explode take precedence (OpenAPI 3.1, Encoding Object)
+        first = content_type.partition(",")[0].strip()
         found[name] = OpenApiEncoding(
-            style=style if style in ("spaceDelimited", "pipeDelimited", "deepObject") else "form",
+            style=style if style in _FORM_STYLES else "form",
             explode=explode if isinstance(explode, bool) else style == "form",
-            content_type=content_type.partition(",")[0].strip() or None,
+            content_type=None if not first or "*" in first or len(first) > 200 else first,
         )
     return found
 

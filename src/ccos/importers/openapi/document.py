@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import yaml
 
 from ccos.errors import ImportDocumentError
+from ccos.importers.openapi.findings import Note
 
 MAXIMUM_BYTES: Final = 20_000_000
 MAXIMUM_DEPTH: Final = 100
-MAXIMUM_VALUES: Final = 2_000_000
+MAXIMUM_VALUES: Final = 1_000_000
+_MAXIMUM_FAULTS: Final = 100
 
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _CORE_TAG: Final = "tag:yaml.org,2002:"
@@ -25,6 +28,9 @@ _CONSTANTS: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_TYPED: Final = frozenset({"bool", "float", "int", "null"})
+_TEXT: Final = frozenset({"str", "timestamp"})
+_QUOTED: Final = re.compile(r'"(?:[^"\\\\]|\\\\.)*"')
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -32,25 +38,37 @@ class _MalformedError(Exception):
     """Why a text is refused; ``read_document`` adds where it came from."""
 
 
-def read_document(content: bytes, *, location: str) -> dict[str, Any]:
+Faults = Callable[[str], None]
+"""Takes what is not as it should be, and what was made of it."""
+
+
+def read_document(
+    content: bytes, *, location: str, notes: list[Note] | None = None
+) -> dict[str, Any]:
     """Read a JSON or YAML document whose top is an object.
 
     YAML is read by the core schema of YAML 1.2, as OpenAPI asks: dates stay text and ``no`` is not
     a boolean. Keys are text. Aliases count as often as they are used.
 
+    What parsers disagree about is read in one way and noted: of a repeated key the last value
+    counts, NaN and infinities are null, and half of a surrogate pair is U+FFFD.
+
     Args:
         content: The document as it was received.
         location: The URL or file name it came from, for messages.
+        notes: Receives what was read differently from how it stands.
 
     Raises:
-        ImportDocumentError: It is too large, too deep or malformed, repeats a key, or holds what
-            JSON data cannot: NaN, infinities, half of a surrogate pair, tagged objects.
+        ImportDocumentError: It is too large, too deep or malformed, or holds tagged objects.
     """
+    faults: dict[str, None] = {}
     try:
         if len(content) > MAXIMUM_BYTES:
             raise _MalformedError(f"it has {len(content)} bytes; at most {MAXIMUM_BYTES} are read")
-        value = _parse(_text(content))
-        _check(value)
+        value = _parse(_text(content), faults.setdefault)
+        if not _check(value):
+            faults.setdefault("a number is infinite or a text is malformed, so it was replaced")
+            value = _mended(value)
     except (_MalformedError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ImportDocumentError(
@@ -61,6 +79,8 @@ def read_document(content: bytes, *, location: str) -> dict[str, Any]:
             f"{location} is not an API description: its top is not an object.",
             details={"location": location},
         )
+    if notes is not None:
+        notes.extend(Note("", fault) for fault in list(faults)[:_MAXIMUM_FAULTS])
     return value
 
 
@@ -71,55 +91,84 @@ def _text(content: bytes) -> str:
         raise _MalformedError(f"byte {error.start} is not text in {error.encoding}") from None
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, fault: Faults) -> Any:
+    if text.lstrip()[:1] not in ("{", "["):
+        try:
+            return _parse_yaml(text, fault)
+        except yaml.YAMLError as error:
+            raise _MalformedError(_yaml_fault(error)) from None
+    _check_count(text)
+
+    def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    fault(f"an object repeats the key {key[:100]!r}; the last value counts")
+                seen.add(key)
+        return found
+
+    def constant(name: str) -> None:
+        fault(f"{name} is not a JSON number, so it is read as null")
+
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        return json.loads(text, object_pairs_hook=fields, parse_constant=constant)
     except json.JSONDecodeError as error:
         json_fault = f"line {error.lineno}, column {error.colno}: {error.msg}"
     except ValueError as error:  # an integer with more digits than Python converts
         raise _MalformedError(str(error)) from None
     try:
-        return _parse_yaml(text)
-    except yaml.YAMLError as error:
-        if text.lstrip()[:1] in ("{", "["):
-            raise _MalformedError(json_fault) from None
-        raise _MalformedError(_yaml_fault(error)) from None
+        return _parse_yaml(text, fault)
+    except yaml.YAMLError:
+        raise _MalformedError(json_fault) from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _MalformedError(f"an object repeats the key {repeated[:100]!r}")
-    return fields
+def _check_count(text: str) -> None:
+    """Refuse too many values before they are built; marks inside quotes are no values."""
+    if _marks(text) > MAXIMUM_VALUES and _marks(_QUOTED.sub("", text)) > MAXIMUM_VALUES:
+        raise _MalformedError(f"it holds more than {MAXIMUM_VALUES} values")
 
 
-def _refuse(name: str) -> Any:
-    raise _MalformedError(f"{name} is not a JSON number")
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
-def _check(root: Any) -> None:
+def _check(root: Any) -> bool:
+    """Whether all numbers and texts are such as JSON can carry; depth and size are bounded."""
     level = [root]
+    sound = True
     for _ in range(MAXIMUM_DEPTH):
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
                 if not item.isascii() and _SURROGATE.search(item):
-                    raise _MalformedError("a text holds half of a surrogate pair")
+                    sound = False
             elif isinstance(item, dict):
                 below.extend(item)
                 below.extend(item.values())
             elif isinstance(item, list):
                 below.extend(item)
             elif isinstance(item, float) and item in (float("inf"), float("-inf")):
-                raise _MalformedError("a number is too large")
-        if len(below) > MAXIMUM_VALUES:
+                sound = False
+        if len(below) > 2 * MAXIMUM_VALUES:
             raise _MalformedError(f"it holds more than {MAXIMUM_VALUES} values")
         if not below:
-            return
+            return sound
         level = below
     raise _MalformedError(f"it is nested deeper than {MAXIMUM_DEPTH} levels")
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return None
+    return value
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:
@@ -144,11 +193,12 @@ class _Open:
         """The collection, once own keys have won over those merged with ``<<``."""
         if isinstance(self.value, dict):
             for merged in self.merged:
-                self.value = merged | self.value
+                for key, item in merged.items():
+                    self.value.setdefault(key, item)
         return self.value
 
 
-def _parse_yaml(text: str) -> Any:
+def _parse_yaml(text: str, fault: Faults) -> Any:
     """Build the value from parser events, so that neither depth nor aliases can run away."""
     stack: list[_Open] = []
     anchors: dict[str, tuple[Any, int]] = {}
@@ -165,7 +215,7 @@ def _parse_yaml(text: str) -> Any:
                 continue
             case yaml.ScalarEvent():
                 is_key = bool(stack) and isinstance(stack[-1].value, dict) and stack[-1].key is None
-                value: Any = event.value if is_key else _scalar(event)
+                value: Any = event.value if is_key else _scalar(event, fault)
                 weight = 1
                 if event.anchor:
                     anchors[event.anchor] = value, 1
@@ -184,15 +234,16 @@ def _parse_yaml(text: str) -> Any:
         if count > MAXIMUM_VALUES:
             raise _MalformedError(f"it holds more than {MAXIMUM_VALUES} values")
         if stack:
-            _add(stack[-1], value)
+            _add(stack[-1], value, fault)
         else:
             documents.append(value)
+    documents = [one for one in documents if one is not None] or documents
     if len(documents) != 1:
         raise _MalformedError(f"it holds {len(documents)} YAML documents instead of one")
     return documents[0]
 
 
-def _add(parent: _Open, value: Any) -> None:
+def _add(parent: _Open, value: Any, fault: Faults) -> None:
     if isinstance(parent.value, list):
         parent.value.append(value)
     elif parent.key is None:
@@ -200,11 +251,12 @@ def _add(parent: _Open, value: Any) -> None:
             raise _MalformedError("an object has a key that is not text")
         parent.key = value
     else:
-        if parent.key == "<<" and isinstance(value, dict):
-            parent.merged.append(value)
-        elif parent.key in parent.value:
-            raise _MalformedError(f"an object repeats the key {parent.key[:100]!r}")
+        merged = value if isinstance(value, list) else [value]
+        if parent.key == "<<" and all(isinstance(one, dict) for one in merged):
+            parent.merged.extend(merged)
         else:
+            if parent.key in parent.value:
+                fault(f"an object repeats the key {parent.key[:100]!r}; the last value counts")
             parent.value[parent.key] = value
         parent.key = None
 
@@ -214,11 +266,12 @@ def _check_tag(tag: str | None, expected: str) -> None:
         raise _MalformedError(f"the tag {str(tag)[:100]!r} has no meaning in JSON data")
 
 
-def _scalar(event: yaml.ScalarEvent) -> Any:
-    text = event.value
-    if event.tag == _CORE_TAG + "str" or (event.tag is None and event.style not in (None, "")):
+def _scalar(event: yaml.ScalarEvent, fault: Faults) -> Any:
+    text: str = event.value
+    tag = event.tag.removeprefix(_CORE_TAG) if event.tag else None
+    if tag in _TEXT or (tag is None and event.style not in (None, "")):
         return text
-    if event.tag is not None:
+    if tag is not None and tag not in _TYPED:
         _check_tag(event.tag, "str")
         return text
     if text in _CONSTANTS:
@@ -232,5 +285,6 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     if _FLOAT.fullmatch(text):
         return float(text)
     if text.lstrip("+-").lower() in (".inf", ".nan"):
-        raise _MalformedError(f"{text} is not a JSON number")
+        fault(f"{text} is not a JSON number, so it is read as null")
+        return None
     return text

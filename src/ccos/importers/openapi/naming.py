@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ _MAXIMUM_SLUG: Final = 60
 _MAXIMUM_OPERATION: Final = 110
 _MAXIMUM_SEGMENTS: Final = 10
 _MAXIMUM_ARGUMENT: Final = 64
+_MAXIMUM_TOOL: Final = 64
 
 
 def api_slug(title: str, location: str) -> str:
@@ -86,6 +88,26 @@ def argument_name(name: str, taken: Collection[str]) -> str:
     while f"{plain}_{number}" in taken:
         number += 1
     return f"{plain}_{number}"
+
+
+def tool_names(capability_ids: Iterable[str]) -> dict[str, str]:
+    """A name of at most 64 letters, digits, ``_`` and ``-`` for each id, no two the same.
+
+    That is what language models and MCP clients take as the name of a tool. A name that had to be
+    cut, or that two ids would share, ends with a mark made of the id alone.
+
+    >>> tool_names(["openapi.zoo.get.pets.getPet"])
+    {'openapi.zoo.get.pets.getPet': 'zoo_get_pets_getPet'}
+    """
+    wanted = {one: re.sub(r"[.:]", "_", one.removeprefix("openapi.")) for one in capability_ids}
+    shared = Counter(wanted.values())
+    found = {}
+    for one, name in wanted.items():
+        if len(name) > _MAXIMUM_TOOL or shared[name] > 1:
+            mark = hashlib.sha256(one.encode()).hexdigest()[:8]
+            name = f"{name[: _MAXIMUM_TOOL - len(mark) - 1].rstrip('_-')}_{mark}"
+        found[one] = name
+    return found
 
 
 def environment_prefix(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from pydantic import ValidationError
@@ -19,15 +19,25 @@ from ccos.capabilities import (
     parse_version,
 )
 from ccos.errors import InvalidManifestError
-from ccos.importers.openapi.bodies import Body, openapi_body, read_body, swagger_body
-from ccos.importers.openapi.parameters import Argument, effective_parameters, read_argument
-from ccos.importers.openapi.references import References, UnusableError
+from ccos.importers.openapi.bodies import Body, RawBody, openapi_body, read_body, swagger_body
+from ccos.importers.openapi.declarations import declared
+from ccos.importers.openapi.findings import Notes
+from ccos.importers.openapi.keywords import flag
+from ccos.importers.openapi.parameters import (
+    Argument,
+    Described,
+    ParameterLists,
+    Parameters,
+    query_string,
+    read_argument,
+)
+from ccos.importers.openapi.paths import path_template
+from ccos.importers.openapi.references import ROOT, ExternalError, Place, References, UnusableError
 from ccos.importers.openapi.responses import output_schema
 from ccos.importers.openapi.schemas import Schemas
-from ccos.importers.openapi.security import bearer, read_auth
-from ccos.importers.openapi.servers import openapi_base_url, swagger_base_url
+from ccos.importers.openapi.security import Security
+from ccos.importers.openapi.servers import openapi_base_url, swagger_base_url, unknown_base_url
 from ccos.providers.http_request import SAFE_METHODS
-from ccos.providers.parameter_styles import placeholders
 
 Method = Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"]
 
@@ -35,6 +45,7 @@ _IDEMPOTENT: Final = frozenset({"PUT", "DELETE"})
 _VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+){0,2}|v?[0-9]+\.[0-9]+\.[0-9]+[-+].{1,100}")
 _MAXIMUM_NAME: Final = 120
 _MAXIMUM_DESCRIPTION: Final = 4_000
+_MAXIMUM_METADATA: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +62,15 @@ class Api:
     """The document's own version, such as ``3.0.3``."""
     base_url: str | None
     """The base URL the caller chose instead of the document's servers."""
+    variables: Mapping[str, str]
+    """Values for server variables."""
+    allow_unknown_server: bool
     references: References
+    notes: Notes
     schemas: Schemas
+    xml_schemas: Schemas
+    lists: ParameterLists
+    security: Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,22 @@ class Operation:
     path: str
     method: str
     item: Mapping[str, Any]
+    item_at: Place
     described: Mapping[str, Any]
+    at: Place
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is collected for one capability."""
+
+    needs: set[Place] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    omitted: list[str] = field(default_factory=list)
+    """Places of parameters that are left out."""
 
 
 def to_manifest(api: Api, operation: Operation, capability_id: str) -> Manifest:
@@ -72,14 +105,17 @@ def to_manifest(api: Api, operation: Operation, capability_id: str) -> Manifest:
         UnusableError: Something about the operation cannot be used.
     """
     described = operation.described
-    needs: set[str] = set()
-    taken: set[str] = set()
-    parameters = effective_parameters(
-        api.references, operation.item.get("parameters"), described.get("parameters")
-    )
-    arguments = _arguments(api, operation, parameters, needs, taken)
-    body = _body(api, described, parameters, needs, taken)
-    output = _output(api, operation)
+    draft = _Draft()
+    parameters = _parameters(api, operation, draft)
+    in_path = [name for name, location in parameters if location == "path"]
+    template = path_template(operation.path, in_path)
+    for name in template.query:
+        entry = {"name": name, "in": "query", "schema": {"type": "string"}}
+        parameters.setdefault((name, "query"), Described(entry, operation.at))
+    parameters = _placed(api, operation, parameters, template.names)
+    arguments = _arguments(api, parameters, template.several_segments, draft)
+    body, used = _body(api, operation, parameters, draft)
+    input_schema = used.with_definitions(_input_schema(arguments, body), "request", draft.needs)
     try:
         return Manifest(
             id=capability_id,
@@ -90,70 +126,113 @@ def to_manifest(api: Api, operation: Operation, capability_id: str) -> Manifest:
                 document=api.location,
                 base_url=_base_url(api, operation),
                 method=cast(Method, operation.method),
-                path=operation.path.replace("{+", "{"),
+                path=template.text,
                 parameters=tuple(argument.parameter for argument in arguments),
                 body=body.body if body else None,
-                auth=_auth(api, described, parameters),
+                auth=_auth(api, operation, parameters),
             ),
-            input_schema=api.schemas.with_definitions(
-                _input_schema(arguments, body), "request", needs
-            ),
-            output_schema=output,
+            input_schema=input_schema,
+            output_schema=_output(api, operation),
             effect_type=_effect_type(operation.method),
             effects=("network",),
             domains=(api.slug,),
-            metadata=_metadata(api, described),
+            metadata=_metadata(api, operation, parameters, draft),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = "/".join(map(str, fault["loc"]))
-        raise UnusableError(f"{place}: {fault['msg']}" if place else fault["msg"]) from error
+        said = fault["msg"].removeprefix("Value error, ")
+        raise UnusableError(f"{place}: {said}" if place else said, operation.at) from error
+
+
+def _parameters(api: Api, operation: Operation, draft: _Draft) -> Parameters:
+    """The parameters by name and location; those of the operation win over those of the path."""
+    found: Parameters = {}
+    for owner, at in ((operation.item, operation.item_at), (operation.described, operation.at)):
+        listed, omitted = api.lists.read(owner.get("parameters"), at.child("parameters"))
+        found |= listed
+        draft.omitted += omitted
+    for key in [key for key in found if key[1] == "querystring"]:
+        for one in query_string(found.pop(key), api.schemas):
+            found.setdefault((one.value["name"], "query"), one)
+    return found
+
+
+def _placed(
+    api: Api, operation: Operation, parameters: Parameters, names: tuple[str, ...]
+) -> Parameters:
+    """The parameters with exactly one for each placeholder of the path."""
+    unplaced = {name: one for (name, location), one in parameters.items() if location == "path"}
+    meant: dict[str, str] = {}
+    for name in names:
+        alike = (
+            [name] if name in unplaced else [one for one in unplaced if _bare(one) == _bare(name)]
+        )
+        if len(alike) == 1 and (alike[0] == name or alike[0] not in names):
+            meant[alike[0]] = name
+    found: Parameters = {}
+    for (name, location), one in parameters.items():
+        if location != "path":
+            found[name, location] = one
+        elif name not in meant:
+            reason = f"the path has no place for the parameter {name[:100]!r}, so it is left out"
+            api.notes.add(one.place, reason)
+        elif meant[name] == name:
+            found[name, location] = one
+        else:
+            found[meant[name], location] = Described({**one.value, "name": meant[name]}, one.place)
+    for name in names:
+        # A placeholder that the document forgot to describe is text all the same.
+        entry = {"name": name, "in": "path", "schema": {"type": "string"}}
+        found.setdefault((name, "path"), Described(entry, operation.at))
+    return found
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def _arguments(
-    api: Api,
-    operation: Operation,
-    parameters: Mapping[tuple[str, str], dict[str, Any]],
-    needs: set[str],
-    taken: set[str],
+    api: Api, parameters: Parameters, several_segments: frozenset[str], draft: _Draft
 ) -> list[Argument]:
-    in_path = {
-        name.removeprefix("+"): name.startswith("+")
-        for name in placeholders(operation.path.partition("?")[0])
-    }
-    described = dict(parameters)
-    for name in in_path:
-        # A placeholder that the document forgot to describe is text all the same.
-        described.setdefault(
-            (name, "path"), {"name": name, "in": "path", "schema": {"type": "string"}}
-        )
     found = []
-    for (name, location), parameter in described.items():
-        if location in ("body", "formData") and api.swagger:
+    for (name, location), one in parameters.items():
+        if location in ("body", "formData"):
             continue
-        if location == "path" and name not in in_path:
+        if location == "path" and name in several_segments:
+            one = Described({**one.value, "allowReserved": True}, one.place)
+        try:
+            argument = read_argument(one, api.schemas, draft.needs, draft.taken)
+        except UnusableError as error:
+            needed = location == "path" or flag(one.value.get("required"))
+            if needed or isinstance(error, ExternalError):
+                raise
+            api.notes.add(error.place or one.place, f"{error}, so the parameter is left out")
             continue
-        if location == "path" and in_path[name]:
-            # RFC 6570 writes {+name} for a value that may hold several segments.
-            parameter = parameter | {"allowReserved": True}
-        argument = read_argument(parameter, api.schemas, needs, taken)
         if argument is not None:
             found.append(argument)
     return found
 
 
 def _body(
-    api: Api,
-    described: Mapping[str, Any],
-    parameters: Mapping[tuple[str, str], dict[str, Any]],
-    needs: set[str],
-    taken: set[str],
-) -> Body | None:
-    if api.swagger:
+    api: Api, operation: Operation, parameters: Parameters, draft: _Draft
+) -> tuple[Body | None, Schemas]:
+    described = operation.described
+    at = operation.at.child("requestBody")
+    raw: RawBody | None = None
+    try:
+        if not api.swagger:
+            raw = openapi_body(described.get("requestBody"), at, api.schemas)
+    except UnusableError as error:
+        if isinstance(error, ExternalError) and not api.schemas.open_external:
+            raise ExternalError(str(error), at) from None
+        api.notes.add(at, f"{error}, so any JSON is accepted as the body")
+        raw = RawBody("application/json", True, at, required=False)
+    if raw is None:
         raw = swagger_body(parameters, described.get("consumes", api.document.get("consumes")))
-    else:
-        raw = openapi_body(described.get("requestBody"), api.references)
-    return None if raw is None else read_body(raw, api.schemas, needs, taken)
+    if raw is None:
+        return None, api.schemas
+    return read_body(raw, api.schemas, api.xml_schemas, draft.needs, draft.taken)
 
 
 def _input_schema(arguments: list[Argument], body: Body | None) -> dict[str, Any]:
@@ -177,14 +256,22 @@ def _input_schema(arguments: list[Argument], body: Body | None) -> dict[str, Any
 def _output(api: Api, operation: Operation) -> JsonSchema | None:
     if operation.method == "HEAD":
         return None
-    needs: set[str] = set()
-    schema = output_schema(
-        operation.described.get("responses"),
-        api.schemas,
-        needs,
-        swagger=api.swagger,
-        produces=operation.described.get("produces", api.document.get("produces")),
-    )
+    needs: set[Place] = set()
+    at = operation.at.child("responses")
+    try:
+        schema = output_schema(
+            operation.described.get("responses"),
+            at,
+            api.schemas,
+            needs,
+            swagger=api.swagger,
+            produces=operation.described.get("produces", api.document.get("produces")),
+        )
+    except UnusableError as error:
+        if isinstance(error, ExternalError) and not api.schemas.open_external:
+            raise
+        api.notes.add(error.place or at, f"{error}, so any result is accepted")
+        return None
     if not isinstance(schema, dict):
         return schema
     return api.schemas.with_definitions(schema, "response", needs)
@@ -193,34 +280,35 @@ def _output(api: Api, operation: Operation) -> JsonSchema | None:
 def _base_url(api: Api, operation: Operation) -> str:
     if api.base_url is not None:
         return api.base_url
-    if api.swagger:
-        schemes = operation.described.get("schemes", api.document.get("schemes"))
-        return swagger_base_url(api.document, schemes, api.location)
-    places = (part.get("servers") for part in (operation.described, operation.item, api.document))
-    return openapi_base_url(places, api.location)
+    document = api.document
+    owners = ((operation.described, operation.at), (operation.item, operation.item_at))
+    places = [part.get("servers") for part in (operation.described, operation.item, document)]
+    try:
+        if not api.swagger:
+            return openapi_base_url(places, api.location, api.variables)
+        schemes = operation.described.get("schemes", document.get("schemes"))
+        return swagger_base_url(document, schemes, api.location)
+    except UnusableError as error:
+        if not api.allow_unknown_server:
+            at = next((at for part, at in owners if part.get("servers")), ROOT)
+            at = at.child("servers") if not api.swagger else ROOT
+            raise UnusableError(str(error), at) from None
+        if api.swagger:
+            places = [[{"url": document.get("basePath")}]]
+        return unknown_base_url(api.slug, places)
 
 
-def _auth(
-    api: Api,
-    described: Mapping[str, Any],
-    parameters: Mapping[tuple[str, str], dict[str, Any]],
-) -> tuple[AuthReference, ...]:
-    components = api.document if api.swagger else api.document.get("components")
-    schemes = (
-        components.get("securityDefinitions" if api.swagger else "securitySchemes")
-        if isinstance(components, Mapping)
-        else None
+def _auth(api: Api, operation: Operation, parameters: Parameters) -> tuple[AuthReference, ...]:
+    owner, at = (
+        (operation.described, operation.at)
+        if "security" in operation.described
+        else (api.document, ROOT)
     )
-    found = read_auth(
-        described.get("security", api.document.get("security")),
-        schemes if isinstance(schemes, Mapping) else {},
-        api.references,
-        api=api.slug,
-    )
+    found = api.security.read(owner.get("security"), at.child("security"))
     authorization = parameters.get(("authorization", "header"))
-    if not found and authorization is not None and authorization.get("required") is True:
+    if not found and authorization and flag(authorization.value.get("required")):
         # Described as an argument, it is a secret nonetheless.
-        return (bearer(api.slug),)
+        return (api.security.bearer(),)
     return found
 
 
@@ -236,7 +324,7 @@ def _name(operation: Operation) -> str:
         value = operation.described.get(key)
         if isinstance(value, str) and value.strip():
             return _capped(" ".join(value.split()), _MAXIMUM_NAME)
-    return _capped(f"{operation.method} {operation.path}", _MAXIMUM_NAME)
+    return _capped(str(operation), _MAXIMUM_NAME)
 
 
 def _description(described: Mapping[str, Any]) -> str:
@@ -247,12 +335,20 @@ def _description(described: Mapping[str, Any]) -> str:
     return ""
 
 
-def _metadata(api: Api, described: Mapping[str, Any]) -> dict[str, str]:
+def _metadata(
+    api: Api, operation: Operation, parameters: Parameters, draft: _Draft
+) -> dict[str, str]:
+    described = operation.described
     metadata = {"api_title": _capped(api.title, 200), "description_format": api.dialect}
     if isinstance(described.get("operationId"), str):
         metadata["operation_id"] = _capped(described["operationId"], 200)
-    if described.get("deprecated") is True:
+    if flag(described.get("deprecated")):
         metadata["deprecated"] = "true"
+    query = [one.value["name"] for (_, location), one in parameters.items() if location == "query"]
+    metadata |= declared(described, operation.at, query, api.references)
+    if draft.omitted:
+        text = f"parameters that could not be read: {', '.join(draft.omitted)}"
+        metadata["incomplete"] = _capped(text, _MAXIMUM_METADATA)
     return metadata
 
 

@@ -2,7 +2,7 @@
 
 Swagger 2.0 and OpenAPI 3.0 have dialects of their own; 3.1 and later are JSON Schema already. All
 go through the same translation, which keeps what restricts or explains a value and drops the rest
-(examples, ``xml``, ``discriminator``, extensions).
+(``externalDocs``, extensions). What no JSON Schema can say is left out, and a note tells where.
 """
 
 from __future__ import annotations
@@ -15,79 +15,46 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ccos.capabilities import JsonSchema
-from ccos.importers.openapi.references import References, UnusableError, pointer
+from ccos.importers.openapi.findings import Effort, Notes
+from ccos.importers.openapi.keywords import (
+    SIMPLE,
+    MisspeltError,
+    examples,
+    flag,
+    matching_members,
+    simple_keyword,
+    type_keywords,
+)
+from ccos.importers.openapi.references import ExternalError, Place, References, UnusableError
 
 Direction = Literal["request", "response"]
 
 DEFINITIONS_BYTES: Final = 48_000
 """How much of the named schemas one capability carries; what is further away is left open."""
+ALL_DEFINITIONS_BYTES: Final = 24_000_000
+"""How much all capabilities of a document carry, before each has to do with very little."""
+_FEW_BYTES: Final = 1_000
 
-_TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "string", "integer"})
-_MISSPELT_TYPES: Final = {
-    "bool": "boolean",
-    "double": "number",
-    "float": "number",
-    "int": "integer",
-    "int32": "integer",
-    "int64": "integer",
-    "long": "integer",
-    "str": "string",
-}
-"""Names of programming languages that stand in published documents and mean one thing only."""
 _SCHEMA: Final = frozenset(
     {
-        "additionalProperties",
-        "contains",
-        "contentSchema",
-        "else",
-        "if",
-        "items",
-        "not",
-        "propertyNames",
-        "then",
-        "unevaluatedItems",
-        "unevaluatedProperties",
+        "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
     }
-)
+)  # fmt: skip
 _SCHEMA_LIST: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _SCHEMA_MAP: Final = frozenset({"dependentSchemas", "patternProperties"})
-_VERBATIM: Final = frozenset(
-    {
-        "const",
-        "contentEncoding",
-        "contentMediaType",
-        "default",
-        "dependentRequired",
-        "deprecated",
-        "enum",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "format",
-        "maxContains",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minContains",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "pattern",
-        "uniqueItems",
-    }
-)
 _COMBINED: Final = ("$ref", "allOf", "anyOf", "oneOf", "not", "const")
 _HIDDEN: Final = {"request": "readOnly", "response": "writeOnly"}
 _NAMED_PLACE: Final = re.compile(r"/(?:components/schemas|definitions)/([A-Za-z0-9._-]{1,100})")
 _OPEN: Final[JsonSchema] = {"description": "Left open: the description is too large to carry."}
+_MEANT: Final = "no member has the type of the schema, so all are read as that type"
+_MAXIMUM_PARTS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
     schema: JsonSchema
-    needs: frozenset[str]
+    needs: frozenset[Place]
     size: int
 
 
@@ -96,15 +63,39 @@ class Schemas:
 
     Args:
         references: Follows references.
+        notes: Receives what was left out.
+        effort: Ends what is too much work.
         siblings: Whether keywords beside ``$ref`` count, as they do from OpenAPI 3.1 on.
+        open_external: Whether a schema in a document that is not at hand becomes one that accepts
+            anything; otherwise what needs it cannot be used.
+        keep: Further keywords that are passed on as they are.
     """
 
-    def __init__(self, references: References, *, siblings: bool) -> None:
+    def __init__(
+        self,
+        references: References,
+        notes: Notes,
+        effort: Effort,
+        *,
+        siblings: bool,
+        open_external: bool = True,
+        keep: frozenset[str] = frozenset(),
+    ) -> None:
         self.references = references
+        self.notes = notes
+        self.effort = effort
         self._siblings = siblings
-        self._definitions: dict[tuple[str, Direction], _Definition] = {}
+        self.open_external = open_external
+        self._keep = keep
+        self._definitions: dict[tuple[Place, Direction], _Definition] = {}
+        self._hidden: dict[tuple[Place, Direction], frozenset[str]] = {}
+        self._patterns: dict[str, str | None] = {}
+        self._names: dict[str, Place] = {}
+        self._left = ALL_DEFINITIONS_BYTES
 
-    def translate(self, schema: Any, direction: Direction, needs: set[str]) -> JsonSchema:
+    def translate(
+        self, schema: Any, at: Place, direction: Direction, needs: set[Place]
+    ) -> JsonSchema:
         """The schema in JSON Schema 2020-12; references become ``#/$defs/…``.
 
         Properties that are read-only are not part of a request, and those that are write-only need
@@ -112,51 +103,47 @@ class Schemas:
 
         Args:
             schema: The schema as the document has it.
+            at: Where it stands.
             direction: Whether it describes what is sent or what is answered.
             needs: Receives the place of every schema that is referred to.
 
         Raises:
-            UnusableError: It is not a schema, or a reference cannot be followed.
+            ExternalError: A reference leads to a document that is not at hand, and that is not
+                to be left open.
         """
+        self.effort.spend()
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, dict):
-            raise UnusableError(f"a schema is {type(schema).__name__} instead of an object")
-        reference = schema.get("$ref")
+            self.notes.add(at, f"a schema is a {_kind(schema)}, so anything is accepted")
+            return {}
+        reference = schema.get("$ref", schema.get("$dynamicRef"))
         if isinstance(reference, str):
-            place = pointer(reference)
-            needs.add(place)
-            result: dict[str, Any] = {"$ref": "#/$defs/" + definition_name(place)}
-            if self._siblings:
-                result |= self._keywords(schema, direction, needs)
+            result = self._reference(reference, at, needs)
+            if self._siblings or not result:
+                result |= self._keywords(schema, at, direction, needs)
             elif isinstance(schema.get("description"), str):
                 result["description"] = schema["description"]
         else:
-            result = self._keywords(schema, direction, needs)
-        if schema.get("nullable") is True or schema.get("x-nullable") is True:
+            result = self._keywords(schema, at, direction, needs)
+        if flag(schema.get("nullable")) or flag(schema.get("x-nullable")):
             return _or_null(result)
         return result
 
     def with_definitions(
-        self, schema: dict[str, Any], direction: Direction, needs: Iterable[str]
+        self, schema: dict[str, Any], direction: Direction, needs: Iterable[Place]
     ) -> dict[str, Any]:
-        """The schema together with the definitions it needs, directly or through others.
-
-        The nearest definitions come first. Beyond ``DEFINITIONS_BYTES`` a definition accepts
-        everything, so that nothing valid is ever refused.
-
-        Raises:
-            UnusableError: A definition cannot be translated.
-        """
+        """The schema with all it refers to under ``$defs``, nearest first, up to a total size."""
         definitions: dict[str, JsonSchema] = {}
-        left = DEFINITIONS_BYTES
+        allowed = min(DEFINITIONS_BYTES, max(_FEW_BYTES, self._left))
+        left = allowed
         level = sorted(needs)
         seen = set(level)
         while level:
-            further: set[str] = set()
+            further: set[Place] = set()
             for place in level:
                 definition = self._definition(place, direction)
-                name = definition_name(place)
+                name = self._name(place)
                 if definition.size > left:
                     definitions[name] = _OPEN
                     continue
@@ -165,122 +152,264 @@ class Schemas:
                 further |= definition.needs
             level = sorted(further - seen)
             seen |= further
+        self._left -= allowed - left
         return schema | {"$defs": definitions} if definitions else schema
 
-    def hidden(self, schema: Any, direction: Direction, depth: int = 0) -> set[str]:
+    def hidden(
+        self, schema: Any, at: Place, direction: Direction, depth: int = 0
+    ) -> frozenset[str]:
         """Names of properties that have no place in this direction, ``allOf`` included."""
-        schema = self.references.follow(schema)
-        if not isinstance(schema, dict) or depth > 8:
-            return set()
-        properties = schema.get("properties")
-        names = {
-            name
-            for name, described in (properties.items() if isinstance(properties, dict) else ())
-            if self._is_hidden(described, direction)
-        }
-        parts = schema.get("allOf")
-        for part in parts if isinstance(parts, list) else ():
-            names |= self.hidden(part, direction, depth + 1)
-        return names
+        described, place = self._followed(schema, at)
+        key = place, direction
+        if not isinstance(described, dict) or depth > _MAXIMUM_PARTS:
+            return frozenset()
+        if key not in self._hidden:
+            self._hidden[key] = frozenset()
+            properties = described.get("properties")
+            names = {
+                name
+                for name, item in (properties.items() if isinstance(properties, dict) else ())
+                if self._is_hidden(item, place.child("properties", name), direction)
+            }
+            parts = described.get("allOf")
+            for number, part in enumerate(parts) if isinstance(parts, list) else ():
+                names |= self.hidden(part, place.child("allOf", number), direction, depth + 1)
+            self._hidden[key] = frozenset(names)
+        return self._hidden[key]
 
-    def _is_hidden(self, schema: Any, direction: Direction) -> bool:
-        described = self.references.follow(schema)
-        flag = _HIDDEN[direction]
-        return (isinstance(described, dict) and described.get(flag) is True) or (
-            isinstance(schema, dict) and schema.get(flag) is True
-        )
+    def _is_hidden(self, schema: Any, at: Place, direction: Direction) -> bool:
+        self.effort.spend()
+        if not isinstance(schema, dict):
+            return False
+        keyword = _HIDDEN[direction]
+        if flag(schema.get(keyword)):
+            return True
+        described = self._followed(schema, at)[0] if "$ref" in schema else None
+        return isinstance(described, dict) and flag(described.get(keyword))
 
-    def _definition(self, place: str, direction: Direction) -> _Definition:
+    def _followed(self, schema: Any, at: Place) -> tuple[Any, Place]:
+        try:
+            return self.references.follow(schema, at)
+        except UnusableError:
+            return None, at  # the translation of the reference tells what is wrong with it
+
+    def _reference(self, reference: str, at: Place, needs: set[Place]) -> dict[str, Any]:
+        try:
+            place = self.references.place(reference, at)
+            if not isinstance(self.references.value(place), dict | bool):
+                raise UnusableError(f"the reference {reference[:200]!r} leads to no schema", at)
+        except UnusableError as error:
+            if isinstance(error, ExternalError) and not self.open_external:
+                raise ExternalError(str(error), at) from None
+            self.notes.add(at, f"{error}, so anything is accepted")
+            return {}
+        needs.add(place)
+        return {"$ref": "#/$defs/" + self._name(place)}
+
+    def _name(self, place: Place) -> str:
+        """The name of a definition; two places never share one."""
+        usual = _NAMED_PLACE.fullmatch(place.pointer)
+        if usual and not place.document and self._names.setdefault(usual[1], place) == place:
+            return usual[1]
+        last = re.sub(r"[^A-Za-z0-9._-]+", "_", place.pointer.rpartition("/")[2])[:60]
+        return f"{last or 'schema'}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
+
+    def _definition(self, place: Place, direction: Direction) -> _Definition:
         key = place, direction
         if key not in self._definitions:
-            needs: set[str] = set()
-            schema = self.translate(self.references.at(place), direction, needs)
+            needs: set[Place] = set()
+            schema = self.translate(self.references.value(place), place, direction, needs)
             size = len(json.dumps(schema))
             self._definitions[key] = _Definition(schema, frozenset(needs), size)
         return self._definitions[key]
 
     def _keywords(
-        self, schema: Mapping[str, Any], direction: Direction, needs: set[str]
+        self, schema: Mapping[str, Any], at: Place, direction: Direction, needs: set[Place]
     ) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for keyword, value in schema.items():
-            if keyword in _VERBATIM:
-                result[keyword] = value
-            elif keyword in ("title", "description"):
-                if isinstance(value, str):
-                    result[keyword] = value
+            if keyword in SIMPLE:
+                self._simple(keyword, value, at, result)
             elif keyword in _SCHEMA:
-                result |= self._one_schema(keyword, value, schema, direction, needs)
-            elif keyword in _SCHEMA_LIST and isinstance(value, list):
-                result[keyword] = [self.translate(item, direction, needs) for item in value]
+                result |= self._one_schema(keyword, value, schema, at, direction, needs)
+            elif keyword in _SCHEMA_LIST:
+                parts = self._parts(keyword, value, schema, at, direction, needs)
+                if parts:
+                    result[keyword] = parts
             elif keyword in _SCHEMA_MAP and isinstance(value, dict):
-                result[keyword] = {
-                    name: self.translate(item, direction, needs) for name, item in value.items()
-                }
-            elif keyword == "$dynamicRef":
-                raise UnusableError("a schema uses $dynamicRef, which is not supported")
-        result |= _type(schema.get("type"))
-        result |= self._members(schema, direction, needs)
+                result[keyword] = self._schema_map(keyword, value, at, direction, needs)
+            elif keyword in self._keep:
+                result[keyword] = value
+        if "type" in schema:
+            self._type(schema["type"], at, result)
+        shown = examples(schema) if "example" in schema or "examples" in schema else None
+        if shown:
+            result["examples"] = shown
+        result |= self._members(schema, at, direction, needs)
         return _with_numeric_bounds(result)
+
+    def _simple(self, keyword: str, value: Any, at: Place, result: dict[str, Any]) -> None:
+        if isinstance(value, list):
+            self.effort.spend(len(value) // 8)
+        try:
+            result[keyword] = simple_keyword(keyword, value, self._patterns)
+        except MisspeltError as error:
+            if value is not None:
+                self.notes.add(at.child(keyword), str(error))
+
+    def _type(self, value: Any, at: Place, result: dict[str, Any]) -> None:
+        if value is None or value == "":
+            return
+        try:
+            said = type_keywords(value)
+        except MisspeltError as error:
+            self.notes.add(at.child("type"), str(error))
+            return
+        result |= {key: item for key, item in said.items() if key not in result}
+        if "enum" in result and "type" in said:
+            meant = matching_members(result["enum"], said["type"])
+            if meant is not None:
+                self.notes.add(at.child("enum"), _MEANT)
+                result["enum"] = meant
 
     def _one_schema(
         self,
         keyword: str,
         value: Any,
         schema: Mapping[str, Any],
+        at: Place,
         direction: Direction,
-        needs: set[str],
+        needs: set[Place],
     ) -> dict[str, Any]:
+        here = at.child(keyword)
         if keyword == "items" and isinstance(value, list):
             # Draft 4 wrote tuples so.
-            tuple_form: dict[str, Any] = {
-                "prefixItems": [self.translate(item, direction, needs) for item in value]
-            }
+            parts = [
+                self.translate(item, here.child(number), direction, needs)
+                for number, item in enumerate(value)
+            ]
+            tuple_form: dict[str, Any] = {"prefixItems": parts} if parts else {}
             if "additionalItems" in schema:
-                tuple_form["items"] = self.translate(schema["additionalItems"], direction, needs)
+                rest, place = schema["additionalItems"], at.child("additionalItems")
+                tuple_form["items"] = self.translate(rest, place, direction, needs)
             return tuple_form
-        return {keyword: self.translate(value, direction, needs)}
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            value = flag(value)
+        return {keyword: self.translate(value, here, direction, needs)}
+
+    def _schema_map(
+        self, keyword: str, value: Any, at: Place, direction: Direction, needs: set[Place]
+    ) -> dict[str, Any]:
+        found = {}
+        for name, item in value.items():
+            here = at.child(keyword, name)
+            if keyword == "patternProperties":
+                try:
+                    name = simple_keyword("pattern", name, self._patterns)
+                except MisspeltError as error:
+                    self.notes.add(here, str(error))
+                    continue
+            found[name] = self.translate(item, here, direction, needs)
+        return found
+
+    def _parts(
+        self,
+        keyword: str,
+        value: Any,
+        schema: Mapping[str, Any],
+        at: Place,
+        direction: Direction,
+        needs: set[Place],
+    ) -> list[JsonSchema]:
+        listed = value if isinstance(value, list) else [value]
+        chosen = self._chosen(schema, listed, at) if keyword in ("oneOf", "anyOf") else {}
+        parts: list[JsonSchema] = []
+        for number, item in enumerate(listed):
+            part = self.translate(item, at.child(keyword, number), direction, needs)
+            if number in chosen and isinstance(part, dict):
+                name, values = chosen[number]
+                tag = {"properties": {name: {"enum": values}}, "required": [name]}
+                part = {"allOf": [part, tag]}
+            parts.append(part)
+        return parts
+
+    def _chosen(
+        self, schema: Mapping[str, Any], parts: list[Any], at: Place
+    ) -> dict[int, tuple[str, list[str]]]:
+        """By number of the part: the discriminating property and its values there.
+
+        Only where the mapping tells them and the part itself does not (OpenAPI 3.0, Discriminator
+        Object); without them, parts that are alike would all match, and ``oneOf`` none.
+        """
+        discriminator = schema.get("discriminator")
+        name = discriminator.get("propertyName") if isinstance(discriminator, dict) else None
+        mapping = discriminator.get("mapping") if isinstance(discriminator, dict) else None
+        if not isinstance(name, str) or not isinstance(mapping, dict):
+            return {}
+        values: dict[Place, list[str]] = {}
+        for value, reference in mapping.items():
+            place = self._target(reference, at)
+            if place is not None:
+                values.setdefault(place, []).append(value)
+        found = {}
+        for number, part in enumerate(parts):
+            reference = part.get("$ref") if isinstance(part, dict) else None
+            place = self._target(reference, at)
+            if place in values and not self._tells(place, name):
+                found[number] = name, values[place]
+        return found
+
+    def _target(self, reference: Any, at: Place) -> Place | None:
+        try:
+            return self.references.place(reference, at) if isinstance(reference, str) else None
+        except UnusableError:
+            return None
+
+    def _tells(self, place: Place, name: str, depth: int = 0) -> bool:
+        """Whether a schema says itself which values a property has."""
+        described, place = self._followed(self.references.value(place), place)
+        if not isinstance(described, dict) or depth > 2:
+            return False
+        properties = described.get("properties")
+        own = properties.get(name) if isinstance(properties, dict) else None
+        own = self._followed(own, place)[0]
+        if isinstance(own, dict) and ("enum" in own or "const" in own):
+            return True
+        parts = described.get("allOf")
+        return any(
+            self._tells(place.child("allOf", number), name, depth + 1)
+            for number in range(min(len(parts), _MAXIMUM_PARTS) if isinstance(parts, list) else 0)
+        )
 
     def _members(
-        self, schema: Mapping[str, Any], direction: Direction, needs: set[str]
+        self, schema: Mapping[str, Any], at: Place, direction: Direction, needs: set[Place]
     ) -> dict[str, Any]:
         properties, required = schema.get("properties"), schema.get("required")
-        hidden = self.hidden(schema, direction) if properties or required else set()
         result: dict[str, Any] = {}
+        if not properties and not isinstance(required, list):
+            return result
+        own = {key: item for key, item in schema.items() if key != "$ref"}
+        hidden = self.hidden(own, at, direction)
         if isinstance(properties, dict):
             result["properties"] = {
-                name: self.translate(item, direction, needs)
+                name: self.translate(item, at.child("properties", name), direction, needs)
                 for name, item in properties.items()
                 if not (direction == "request" and name in hidden)
             }
         if isinstance(required, list):
-            names = [name for name in dict.fromkeys(map(str, required)) if name not in hidden]
+            names = [
+                name
+                for name in dict.fromkeys(one for one in required if isinstance(one, str))
+                if name not in hidden
+            ]
             if names:
                 result["required"] = names
         return result
 
 
-def definition_name(place: str) -> str:
-    """The name under ``$defs`` of the schema at a place; other places have other names."""
-    usual = _NAMED_PLACE.fullmatch(place)
-    if usual:
-        return usual[1]
-    last = re.sub(r"[^A-Za-z0-9._-]+", "_", place.rpartition("/")[2])[:60]
-    return f"{last or 'schema'}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
-
-
-def _type(value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if value == "file":
-        return {"type": "string", "contentEncoding": "base64"}
-    names = []
-    for given in value if isinstance(value, list) else [value]:
-        name = _MISSPELT_TYPES.get(given, given) if isinstance(given, str) else given
-        if not isinstance(name, str) or name not in _TYPES:
-            raise UnusableError(f"a schema has the unknown type {str(given)[:100]!r}")
-        names.append(name)
-    return {"type": names if isinstance(value, list) else names[0]}
+def _kind(value: Any) -> str:
+    names = {list: "list", str: "text", type(None): "null"}
+    return names.get(type(value), "number")
 
 
 def _with_numeric_bounds(result: dict[str, Any]) -> dict[str, Any]:
@@ -289,10 +418,10 @@ def _with_numeric_bounds(result: dict[str, Any]) -> dict[str, Any]:
         ("minimum", "exclusiveMinimum"),
         ("maximum", "exclusiveMaximum"),
     ):
-        flag = result.get(exclusive)
-        if isinstance(flag, bool):
+        value = result.get(exclusive)
+        if isinstance(value, bool):
             del result[exclusive]
-            if flag and bound in result:
+            if value and bound in result:
                 result[exclusive] = result.pop(bound)
     return result
 
@@ -304,6 +433,8 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     kind = schema.get("type")
     if isinstance(kind, str) and kind != "null":
         schema["type"] = [kind, "null"]
+    elif isinstance(kind, list) and "null" not in kind:
+        schema["type"] = [*kind, "null"]
     if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
         schema["enum"] = [*schema["enum"], None]
     return schema

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ccos.importers.openapi.references import UnusableError
+from ccos.providers.http_request import unknown_host
+
+_HOST_FIRST: Final = re.compile(
+    r"(?:[a-z0-9-]+\.)+(?!html\b|json\b|php\b|ya?ml\b)[a-z]{2,}(?::[0-9]+)?(?:/|$)", re.IGNORECASE
+)
+"""``api.example.com/v1``: a server without its scheme, which is not meant as a relative path."""
 
 
-def openapi_base_url(places: Iterable[Any], location: str) -> str:
+def openapi_base_url(
+    places: Iterable[Any], location: str, variables: Mapping[str, str] | None = None
+) -> str:
     """The first https server, or else the first http one, of the nearest list of servers.
 
-    Variables take their defaults, and a relative URL counts from where the document was found
-    (OpenAPI 3.0, Server Object). No list at all means ``/``.
+    Variables take the value that the caller gave or their default, and a relative URL counts from
+    where the document was found (OpenAPI 3.0, Server Object). No list at all means ``/``.
 
     Args:
         places: The ``servers`` of the operation, the path and the document, nearest first.
         location: Where the document was found.
+        variables: Values for server variables.
 
     Raises:
         UnusableError: No server has an absolute http or https URL.
@@ -28,7 +37,8 @@ def openapi_base_url(places: Iterable[Any], location: str) -> str:
     reasons: list[str] = []
     for server in listed or [{"url": "/"}]:
         try:
-            found.append(_absolute(_expanded(server), location))
+            url = _expanded(server, variables or {})
+            found.append(_absolute(f"https://{url}" if _HOST_FIRST.match(url) else url, location))
         except UnusableError as error:
             reasons.append(str(error))
     if not found:
@@ -51,6 +61,8 @@ def swagger_base_url(document: Mapping[str, Any], schemes: Any, location: str) -
     base_path = document.get("basePath")
     path = "/" + base_path.strip("/") if isinstance(base_path, str) else "/"
     origin = urlsplit(location)
+    if isinstance(schemes, str):
+        schemes = [schemes]
     if isinstance(schemes, list) and schemes:
         scheme = next((name for name in ("https", "http") if name in schemes), None)
         if scheme is None:
@@ -58,8 +70,28 @@ def swagger_base_url(document: Mapping[str, Any], schemes: Any, location: str) -
     else:
         scheme = origin.scheme if origin.scheme in ("http", "https") else "https"
     if isinstance(host, str) and host:
+        host = re.sub(r"^https?://", "", host.strip(), flags=re.IGNORECASE).rstrip("/")
         return _absolute(f"{scheme}://{host}{path}", location)
     return _absolute(path, location)
+
+
+def unknown_base_url(api: str, places: Iterable[Any]) -> str:
+    """A base URL that keeps the path of the first server and has a host that never exists.
+
+    Args:
+        api: Short name of the API.
+        places: The ``servers`` of the operation, the path and the document, nearest first; or a
+            list with the base path alone.
+    """
+    listed = next((servers for servers in places if isinstance(servers, list) and servers), None)
+    first = listed[0] if listed else None
+    url = first.get("url") if isinstance(first, dict) else first
+    path = (
+        re.sub(r"^[a-z{][a-z{}+.-]*://[^/]*|^\{[^{}]*\}", "", url) if isinstance(url, str) else ""
+    )
+    kept = [step for step in path.split("/") if re.fullmatch(r"[A-Za-z0-9._~-]+", step)]
+    kept = [step for step in kept if step not in (".", "..")]
+    return f"https://{unknown_host(api)}" + "".join(f"/{step}" for step in kept)
 
 
 def checked_base_url(url: str) -> str:
@@ -71,25 +103,31 @@ def checked_base_url(url: str) -> str:
     return _absolute(url, "")
 
 
-def _expanded(server: Any) -> str:
-    url = server.get("url") if isinstance(server, dict) else None
+def _expanded(server: Any, given: Mapping[str, str]) -> str:
+    url = server.get("url") if isinstance(server, dict) else server
     if not isinstance(url, str):
         raise UnusableError("a server has no URL")
-    variables = server.get("variables")
+    variables = server.get("variables") if isinstance(server, dict) else None
 
-    def default(match: re.Match[str]) -> str:
+    def value_of(match: re.Match[str]) -> str:
         variable = variables.get(match[1]) if isinstance(variables, dict) else None
-        value = variable.get("default") if isinstance(variable, dict) else None
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        value: Any = given.get(match[1])
+        if value is None and isinstance(variable, dict):
+            value = variable.get("default")
+            choices = variable.get("enum")
+            if value is None and isinstance(choices, list) and choices:
+                value = choices[0]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             raise UnusableError(f"the server variable {match[1][:100]!r} has no default")
         return str(value)
 
-    return re.sub(r"\{([^{}]*)\}", default, url).strip()
+    return re.sub(r"\{([^{}]*)\}", value_of, url).strip()
 
 
 def _absolute(url: str, location: str) -> str:
     try:
         joined = urljoin(location, url) if location.startswith(("http://", "https://")) else url
+        joined = f"https:{joined}" if joined.startswith("//") else joined
         parts = urlsplit(joined)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port
