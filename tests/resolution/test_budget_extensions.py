@@ -17,7 +17,7 @@ from ccos.assembly import Ccos
 from ccos.engine.budget import Allowance, Budget, Dimension, Use, WhenExhausted
 from ccos.engine.executions import CompilationContext, ExecutionContext, ExecutionResult
 from ccos.engine.policy import SecurityLevel, level_policy
-from ccos.errors import ApprovalStateError
+from ccos.errors import ApprovalStateError, StorageError
 from ccos.events import EventType
 from ccos.resolution.approvals import (
     Approval,
@@ -379,6 +379,43 @@ async def test_other_dimensions_and_executions_are_other_questions(tmp_path: Pat
                 return len(await pending(ccos)) == 3
 
             await until(three)
+
+
+async def test_who_comes_after_the_answer_asks_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as ccos:
+        extending = extensions(ccos)
+        async with asking(extending, excess(11, 10)) as [first]:
+            approval = await asked(ccos)
+            await ccos.resolver.approve(approval_id=approval.id, by="alice")
+            assert await first == 10
+            async with asking(extending, excess(21, 20)) as [second]:
+                again = await asked(ccos, besides=approval)
+                await ccos.resolver.reject(approval_id=again.id, by="alice")
+                assert await second == 0
+
+
+async def test_a_look_that_fails_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, failed = Approvals.get, []
+
+    async def fails_once(self: Approvals, approval_id: str) -> Approval:
+        if not failed:
+            failed.append(approval_id)
+            raise StorageError("The disk is gone.")
+        return await look(self, approval_id)
+
+    async with opened(tmp_path) as ccos, asking(extensions(ccos), excess(11, 10)) as [task]:
+        approval = await asked(ccos)
+        monkeypatch.setattr(Approvals, "get", fails_once)
+
+        async def has_failed() -> bool:
+            return bool(failed)
+
+        await until(has_failed)
+        await ccos.resolver.approve(approval_id=approval.id, by="alice")
+        assert await task == 10
+        assert failed == [approval.id]
 
 
 async def test_what_cannot_be_asked_is_not_granted(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def told(event: Event, session: Session) -> str:
     data = event.data
     words = ("approvals", "approve", data["approval_id"])
     return (
-        f"{event.execution_id}: {amount(data['limit'])} {data['dimension']} are used up. It waits "
-        f"for an approval of {amount(data['more'])} more until {moment(data['expires_at'])}. "
+        f"{event.execution_id}: its budget of {amount(data['limit'])} {data['dimension']} is not "
+        f"enough. It waits for an approval of {amount(data['more'])} more until "
+        f"{moment(data['expires_at'])}. "
         f"Type: {session.command(*words)}"
     )
