@@ -297,14 +297,16 @@ child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 await asyncio.gather(*[http_get(str(i)) for i in range(3)])
 await asyncio.sleep(600)
 """
+    before = time.perf_counter()
     await runner.run("1")
+    begun = time.perf_counter() - before
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     threads = threading.active_count()
     tasks = asyncio.all_tasks()
     choose = random.Random(20)
     for _ in range(30):
         task = asyncio.create_task(runner.run(SAY_HOME + source))
-        await asyncio.sleep(choose.random() * 0.12)
+        await asyncio.sleep(choose.random() * 2 * begun)
         task.cancel()
         if choose.random() < 0.3:
             await asyncio.sleep(choose.random() * 0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ccos.engine.languages import HostCall, Raised, Settled, Value
@@ -221,6 +223,26 @@ os.wait()
         "page a",
         "Only the first process of a script can call the host.",
     ]
+
+
+async def test_what_threads_say_while_the_host_takes_its_turn_is_heard(runner: Runner) -> None:
+    source = """
+import asyncio, threading
+from crucible.basic import echo
+from crucible.http import http_get
+found = []
+def call():
+    for i in range(100):
+        found.append(echo(i))
+for _ in range(10):
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for one in threads: one.start()
+    await asyncio.gather(http_get("a"), http_get("b"))
+    for one in threads: one.join()
+len(found)
+"""
+    async with asyncio.timeout(20):
+        assert await runner.run(source) == 3000
 
 
 async def test_a_fork_that_runs_to_the_end_has_no_value(runner: Runner) -> None:

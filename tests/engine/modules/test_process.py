@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import random
 import signal
@@ -16,7 +17,8 @@ import psutil
 import pytest
 
 from ccos.engine.hosts import HostFunctionError
-from ccos.engine.modules import supervisor
+from ccos.engine.jail import kernel
+from ccos.engine.modules import process
 from ccos.engine.modules.limits import MAX_COMMAND_BYTES, MAX_TEXT_BYTES
 from ccos.engine.modules.process import MARK
 
@@ -59,11 +61,12 @@ def nothing_is_left() -> Iterator[None]:
 
 def left() -> list[str]:
     found = []
-    for process in psutil.process_iter():
+    for one in psutil.process_iter():
         try:
-            words = process.cmdline()
-            is_own = process.environ().items() >= OWN.items() and process.pid != os.getpid()
-            if is_own or (supervisor.__file__ in words and process.ppid() == os.getpid()):
+            words = one.cmdline()
+            is_own = one.environ().items() >= OWN.items() and one.pid != os.getpid()
+            is_supervisor = any("supervisor.main" in word for word in words)
+            if is_own or (is_supervisor and one.ppid() == os.getpid()):
                 found.append(" ".join(words))
         except psutil.Error:
             pass
@@ -225,18 +228,95 @@ STUBBORN = {
     "has children": "import os; os.fork(); os.fork()",
     "has closed its streams": "import os; os.closerange(0, 10)",
     "stopped itself": "import os; os.kill(os.getpid(), 19)",
+}
+UNSECLUDED = {
     "stopped its supervisor": "import os; os.kill(os.getppid(), 19)",
     "killed its supervisor": "import os; os.kill(os.getppid(), 9)",
     "killed it and left": (
         "import os; parent = os.getppid(); os.fork() or (os.setsid(), os.kill(parent, 9))"
     ),
 }
+"""What a program can do where nothing keeps it from processes that it did not start."""
 
 
 @pytest.mark.parametrize("way", STUBBORN)
 async def test_no_way_of_staying_helps(script: Script, way: str) -> None:
     with pytest.raises(HostFunctionError, match="was killed"):
         await python(script, f"{STUBBORN[way]}\nimport time; time.sleep(60)", timeout=0.5)
+
+
+@pytest.mark.parametrize("way", UNSECLUDED)
+async def test_nor_does_it_where_nothing_protects_the_supervisor(
+    script: Script, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected = "from jail.seclusion import seclude"
+    assert protected in process._PROGRAM
+    without = process._PROGRAM.replace(protected, "seclude = lambda: None")
+    monkeypatch.setattr(process, "_PROGRAM", without)
+    with pytest.raises(HostFunctionError, match="was killed"):
+        await python(script, f"{UNSECLUDED[way]}\nimport time; time.sleep(60)", timeout=0.5)
+
+
+REACHING = {
+    "variables": "open(f'/proc/{pid}/environ').read()",
+    "memory": "open(f'/proc/{pid}/mem', 'rb').read(0)",
+    "map": "open(f'/proc/{pid}/maps').read()",
+    "descriptors": "os.readlink(f'/proc/{pid}/fd/0')",
+    "root": "os.listdir(f'/proc/{pid}/root')",
+    "tracing": "checked(libc.ptrace(16, pid, 0, 0))",
+    "vector": "checked(libc.process_vm_readv(pid, vector, 1, remote, 1, 0))",
+    "copied descriptor": "checked(libc.syscall(438, os.pidfd_open(pid), 0, 0))",
+}
+SIGNALLING = {
+    "signal": "os.kill(pid, 0)",
+    "signal by descriptor": "signal.pidfd_send_signal(os.pidfd_open(pid), 0)",
+}
+CHECK = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+here = ctypes.create_string_buffer(8)
+vector = ctypes.byref(Vector(ctypes.addressof(here), 8))
+remote = ctypes.byref(Vector(int(sys.argv[2]), 8))
+def checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+pid = int(sys.argv[1])
+try:
+    {way}
+    print("reached")
+except PermissionError:
+    print("refused")
+"""
+
+
+def landlock() -> int:
+    try:
+        return kernel.landlock_abi()
+    except OSError:
+        return 0
+
+
+@pytest.mark.skipif(landlock() < 2, reason="This machine has nothing to hold programs off with.")
+@pytest.mark.parametrize("way", REACHING | SIGNALLING)
+@pytest.mark.parametrize("whose", ["the service's", "its supervisor's", "its own"])
+async def test_a_program_reaches_only_what_it_started(script: Script, way: str, whose: str) -> None:
+    if way in SIGNALLING and landlock() < 6:
+        pytest.skip("This kernel does not keep signals within bounds.")
+    secret = ctypes.create_string_buffer(b"secret!")
+    target = {
+        "the service's": str(os.getpid()),
+        "its supervisor's": "os.getppid()",
+        "its own": "os.getpid()",
+    }[whose]
+    source = CHECK.replace("{way}", (REACHING | SIGNALLING)[way])
+    source = source.replace("int(sys.argv[1])", target)
+    if whose == "its own":
+        source = source.replace("int(sys.argv[2])", "ctypes.addressof(here)")
+        source = source.replace("checked(libc.ptrace(16, pid, 0, 0))", "checked(libc.ptrace(0))")
+    answer = await python(script, source, "", str(ctypes.addressof(secret)))
+    assert answer["stdout"] == ("reached\n" if whose == "its own" else "refused\n"), answer
 
 
 async def test_a_daemon_is_killed_when_the_program_ends(script: Script, tmp_path: Path) -> None:

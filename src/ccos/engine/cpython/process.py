@@ -29,13 +29,16 @@ _SILENT_SECONDS: Final = 1.0
 """How long a worker may go on that cannot say anything any more."""
 _PROGRAM: Final = """
 import sys
-package = type(sys)("ccos_script")
-package.__path__ = [sys.argv[1]]
-sys.modules["ccos_script"] = package
+def package(name, folder):
+    module = sys.modules[name] = type(sys)(name)
+    module.__path__ = [folder]
+package("ccos_script", sys.argv[1])
+package("ccos_jail", sys.argv[2])
+from ccos_jail.seclusion import seclude
 from ccos_script import keeper
-if sys.argv[2] == "probe":
-    keeper.probe(sys.argv[3])
-keeper.main(sys.argv[3], *map(int, sys.argv[4:]))
+if sys.argv[3] == "probe":
+    keeper.probe(sys.argv[4], seclude)
+keeper.main(sys.argv[4], seclude, *map(int, sys.argv[5:]))
 """
 
 _logger = logging.getLogger(__name__)
@@ -72,8 +75,9 @@ Happening = Printed | Said | Ended
 
 def command(*arguments: str) -> list[str]:
     """How a worker is started: CPython, without variables and folders of the user."""
-    folder = str(Path(__file__).with_name("worker"))
-    return [sys.executable, "-I", "-c", _PROGRAM, folder, *arguments]
+    here = Path(__file__).parent
+    folders = (str(here / "worker"), str(here.with_name("jail")))
+    return [sys.executable, "-I", "-c", _PROGRAM, *folders, *arguments]
 
 
 def environment(home: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import codecs
 import json
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -160,6 +160,7 @@ class CPythonSession:
                     f"No process can be started for {self._compiled.name}: {error.strerror}.",
                     details={"limit": "processes"},
                 ) from error
+        self._heard = self._hear(self._process)
         self._process.write(order)
         return self._run()
 
@@ -195,20 +196,27 @@ class CPythonSession:
 
     def _run(self) -> Stop:
         """Take what the process says and prints, to the next stop."""
-        assert self._process is not None
         while True:
-            for happening in self._process.happenings():
+            match next(self._heard):
+                case Printed(stream=stream, data=data):
+                    self._print(stream, self._decoders[stream].decode(data))
+                case Ended(status=status):
+                    self._end_output()
+                    raise self._failure(status)
+                case frame:
+                    stop = self._take(frame)
+                    if stop is not None:
+                        return stop
+
+    def _hear(self, process: ScriptProcess) -> Iterator[Frame | Printed | Ended]:
+        """What happens, in order. Threads of a script go on at a stop, so some may be left then."""
+        while True:
+            for happening in process.happenings():
                 match happening:
-                    case Printed(stream=stream, data=data):
-                        self._print(stream, self._decoders[stream].decode(data))
                     case Said(data=data):
-                        for frame in self._reader.feed(data):
-                            stop = self._take(frame)
-                            if stop is not None:
-                                return stop
-                    case Ended(status=status):
-                        self._end_output()
-                        raise self._failure(status)
+                        yield from self._reader.feed(data)
+                    case _:
+                        yield happening
 
     def _take(self, frame: Frame) -> Stop | None:
         if isinstance(frame, Ready) != (self._worker_id is None):

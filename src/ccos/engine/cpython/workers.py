@@ -17,7 +17,7 @@ from ccos.engine.cpython.session import CPythonSession
 from ccos.engine.cpython.worker.containment import CONTAINMENTS
 from ccos.engine.languages import Compiled, SessionRequest
 from ccos.engine.modules.waiting import to_its_end
-from ccos.engine.places import Places
+from ccos.engine.places import Places, Visit
 from ccos.errors import IsolationError
 
 _PROBE_SECONDS: Final = 10.0
@@ -69,7 +69,7 @@ class CPythonWorkers:
             IsolationError: if no process can be started at all.
         """
         containment = await self.containment()
-        async with self._places.place(request.caller):
+        async with Visit((self._places,), request.caller):
             session = CPythonSession(
                 compiled, request, partial(ScriptProcess, containment), self._threads
             )

@@ -10,11 +10,17 @@ Sources: ``linux/prctl.h``, ``linux/capability.h``, ``linux/sched.h``, ``linux/l
 ``linux/seccomp.h``; https://docs.kernel.org/userspace-api/landlock.html.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import fcntl
 import os
 import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NAMESPACES = {
     "network": 0x40000000,
@@ -45,6 +51,9 @@ _NETWORK_RIGHTS = ((4, 2), (10, 4))
 _SCOPES = ((6, 2),)
 """Landlock's rights by the ABI that brought them: from which ABI on there are how many bits."""
 
+_MOVE, _MOVE_SINCE = 1 << 13, 2
+_SIGNALS, _SIGNALS_SINCE = 1 << 1, 6
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -68,6 +77,10 @@ class _FilterProgram(ctypes.Structure):
 
 class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilitySet(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable"))
 
 
 def close_descriptors(first: int) -> None:
@@ -98,16 +111,22 @@ def enter_user_namespace(also: int = 0) -> None:
     _write("/proc/self/gid_map", f"{group} {group} 1")
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, and the way back to any."""
+def drop_capabilities(numbers: Iterable[int] = range(64)) -> None:
+    """Give up capabilities, by default every one, and the way back to them."""
     if _libc.prctl(_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0) != 0:
         _known_call_missing(ctypes.get_errno())
-    for capability in range(64):
-        # Who may not shrink the bounding set has no capability that it could give back.
-        if _libc.prctl(_CAPABILITY_DROP, capability, 0, 0, 0) != 0:
-            break
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
-    _checked("capset", _libc.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)()))
+    sets = (_CapabilitySet * 2)()
+    _checked("capget", _libc.capget(ctypes.byref(header), sets))
+    shrinks = True
+    for number in numbers:
+        # Who may not shrink the bounding set has no capability that it could give back.
+        shrinks = shrinks and _libc.prctl(_CAPABILITY_DROP, number, 0, 0, 0) == 0
+        half, bit = sets[number // 32], 1 << number % 32
+        half.effective &= ~bit
+        half.permitted &= ~bit
+        half.inheritable &= ~bit
+    _checked("capset", _libc.capset(ctypes.byref(header), sets))
 
 
 def refuse_new_privileges() -> None:
@@ -135,6 +154,30 @@ def landlock_ruleset(abi: int, allowed: dict[int, int]) -> int:
     attributes = _RulesetAttributes(
         _bits(_FILE_RIGHTS, abi), _bits(_NETWORK_RIGHTS, abi), _bits(_SCOPES, abi)
     )
+    return _new_ruleset(attributes, allowed)
+
+
+def landlock_enclosure(abi: int) -> int | None:
+    """A ruleset that lets a program use every file, but keeps it from other programs' processes.
+
+    Whoever is under any ruleset cannot trace processes that are not; signals to them are refused
+    from ABI 6 on. Before that a ruleset has to name something to do with files.
+
+    Returns:
+        Its descriptor; None if ``abi`` knows no such ruleset.
+    """
+    if abi >= _SIGNALS_SINCE:
+        return _new_ruleset(_RulesetAttributes(0, 0, _SIGNALS), {})
+    if abi < _MOVE_SINCE:
+        return None
+    root = os.open("/", os.O_PATH)
+    try:
+        return _new_ruleset(_RulesetAttributes(_MOVE, 0, 0), {root: _MOVE})
+    finally:
+        os.close(root)
+
+
+def _new_ruleset(attributes: _RulesetAttributes, allowed: dict[int, int]) -> int:
     # An older kernel takes the longer structure as long as what it does not know is zero.
     size = ctypes.sizeof(attributes)
     ruleset = _call("landlock_create_ruleset", _LANDLOCK_CREATE, ctypes.byref(attributes), size, 0)

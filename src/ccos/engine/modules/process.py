@@ -25,7 +25,7 @@ from ccos.engine.hosts import (
     Parameter,
     bound_values,
 )
-from ccos.engine.modules import supervisor
+from ccos.engine.jail.bootstrap import interpreter_options
 from ccos.engine.modules.limits import MAX_COMMAND_BYTES, MAX_TEXT_BYTES
 from ccos.engine.modules.waiting import to_its_end
 
@@ -40,6 +40,16 @@ _OPTIONS: Final = (
     Parameter("cwd", "string", required=False),
     Parameter("env", "object", required=False),
 )
+_PROGRAM: Final = """
+import sys
+for name in ("jail", "modules"):
+    package = sys.modules[name] = type(sys)(name)
+    package.__path__ = [f"{sys.argv[1]}/{name}"]
+from jail.seclusion import seclude
+from modules import supervisor
+supervisor.main(seclude, *sys.argv[2:])
+"""
+_ENGINE: Final = str(Path(__file__).parents[1])
 _END_SECONDS: Final = 3.0
 _REST_SECONDS: Final = 1.0
 _SWEEPS: Final = 5
@@ -55,8 +65,9 @@ async def process_exec(
 
     When the program ends, when its time is up, and when the script ends, whatever is left of it
     is killed. On Linux that includes processes that went into a session of their own or were
-    orphaned. What remains possible for a program running as the same user: to kill the
-    supervisor first and to remove its mark from the environment of an orphan.
+    orphaned, and the program cannot reach into processes that it did not start, as
+    :func:`ccos.engine.jail.seclusion.seclude` says. Where that cannot keep it from signals, a
+    program can kill the supervisor first and remove its mark from the environment of an orphan.
 
     Args:
         context: The script's.
@@ -193,9 +204,10 @@ class _Run:
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: self._printed,
                 sys.executable,
-                "-I",
-                "-S",
-                supervisor.__file__,
+                *interpreter_options(),
+                "-c",
+                _PROGRAM,
+                _ENGINE,
                 str(control.fileno()),
                 *self._command.words,
                 stdin=asyncio.subprocess.DEVNULL,

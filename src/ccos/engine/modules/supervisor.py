@@ -1,8 +1,8 @@
 """What starts a command for :mod:`ccos.engine.modules.process`, and leaves nothing of it behind.
 
-This file is started by its path with ``python -I -S``, so it uses the standard library alone. On
-Linux it is the subreaper of the command (prctl(2), PR_SET_CHILD_SUBREAPER): whoever is orphaned
-below it becomes its child, new sessions and double forks included, and so can be found and killed.
+It runs in an interpreter without site packages, so it uses the standard library alone. On Linux
+it is the subreaper of the command (prctl(2), PR_SET_CHILD_SUBREAPER): whoever is orphaned below
+it becomes its child, new sessions and double forks included, and so can be found and killed.
 Elsewhere it knows only the process group of the command.
 
 Arguments: descriptor of the control socket, the command, its arguments. The socket brings the
@@ -13,6 +13,7 @@ Closing it at the other side kills the command; so does the death of whoever hel
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import select
@@ -20,15 +21,26 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _KILL_SECONDS = 2.0
 _POLL_SECONDS = 0.005
 
 
-def main() -> None:
-    """Run the command to its end, or until the control socket closes; then kill the rest."""
-    descriptor, command, *arguments = sys.argv[1:]
+def main(seclude: Callable[[], None], descriptor: str, command: str, *arguments: str) -> None:
+    """Run the command to its end, or until the control socket closes; then kill the rest.
+
+    Args:
+        seclude: Called by the thread that starts the command, to keep it from processes that it
+            did not start, this one included.
+        descriptor: Of the control socket.
+        command: A path, or a name that is looked up.
+        arguments: Of the command.
+    """
     control = int(descriptor)
     os.set_inheritable(control, False)
     if sys.platform == "linux":
@@ -36,14 +48,7 @@ def main() -> None:
     wakened = _wakened_by_children()
     environment = _environment(control)
     try:
-        child = os.posix_spawnp(
-            command,
-            [command, *arguments],
-            environment,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-        )
+        child = _started(seclude, [command, *arguments], environment)
     except OSError as error:
         _say(control, f"failed {error.errno}")
         return
@@ -52,6 +57,37 @@ def main() -> None:
     status = _watch(child, control, wakened)
     _kill_rest(child)
     _say(control, f"exited {status}")
+
+
+def _started(seclude: Callable[[], None], words: list[str], environment: dict[bytes, bytes]) -> int:
+    """Start the command in a thread of its own, for what is taken from that does not come back."""
+    results: list[int | OSError] = []
+    done = _thread.allocate_lock()
+
+    def start() -> None:
+        try:
+            seclude()
+            child = os.posix_spawnp(
+                words[0],
+                words,
+                environment,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+            results.append(child)
+        except OSError as error:
+            results.append(error)
+        finally:
+            done.release()
+
+    done.acquire()
+    _thread.start_new_thread(start, ())
+    done.acquire()
+    [result] = results
+    if isinstance(result, OSError):
+        raise result
+    return result
 
 
 def _wakened_by_children() -> int:
@@ -142,7 +178,3 @@ def _parent(pid: str) -> str:
 def _say(control: int, line: str) -> None:
     with suppress(OSError):
         os.write(control, line.encode() + b"\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -37,6 +37,8 @@ class Channel:
         self._seen = 0
         self._told = (0, 0)
         self._waiters: dict[int, Callable[[Answer], object]] = {}
+        self._awaiting: dict[int, int] = {}
+        """How many calls the loop of each thread awaits."""
         self._open = True
         self.maximum_bytes = _READ_BYTES
         """Most bytes of a frame; the host says how many."""
@@ -75,6 +77,10 @@ class Channel:
             self._tell_waiting()
             while not answers:
                 self._dispatch(self.receive())
+            self._dispatch_rest()
+            if self._waiters and self._awaiting.keys() - {threading.get_ident()}:
+                # Their loop may have said that it waits while this answer was still on its way.
+                self._tell_waiting()
         return _value(answers[0])
 
     async def call_async(self, target: str, arguments: dict[str, Any], line: int) -> Any:
@@ -93,19 +99,26 @@ class Channel:
 
         with self._lock:
             number = self._post(target, arguments, line, settle)
+            self._dispatch_rest()
         loop.add_reader(self._reading, self._readable, loop)
         if not hasattr(loop, "tells_when_idle"):
             loop.call_soon(self.idle)
+        thread = threading.get_ident()
+        self._awaiting[thread] = self._awaiting.get(thread, 0) + 1
         try:
             return _value(await future)
         finally:
             self._waiters.pop(number, None)
+            self._awaiting[thread] -= 1
+            if not self._awaiting[thread]:
+                del self._awaiting[thread]
 
     def idle(self) -> None:
         """Tell the host, if anybody waits for it and it does not know yet."""
         with self._lock:
             if self._waiters and self._told != (self._sent, self._seen):
                 self._tell_waiting()
+                self._dispatch_rest()
 
     def _post(
         self,
@@ -139,8 +152,7 @@ class Channel:
         if self._lock.acquire(blocking=False):
             try:
                 self._read()
-                while (frame := self._next_frame()) is not None:
-                    self._dispatch(frame)
+                self._dispatch_rest()
             except EOFError:
                 loop.remove_reader(self._reading)
                 self._fail_all()
@@ -158,6 +170,11 @@ class Channel:
         waiter = self._waiters.pop(frame["number"], None)
         if waiter is not None:
             waiter(frame)
+
+    def _dispatch_rest(self) -> None:
+        """Hand out the answers that were read with others; nothing tells of them any more."""
+        while (frame := self._next_frame()) is not None:
+            self._dispatch(frame)
 
     def _next_frame(self) -> dict[str, Any] | None:
         if len(self._buffer) < _LENGTH_BYTES:

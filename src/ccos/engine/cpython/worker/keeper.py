@@ -19,31 +19,44 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .containment import NAMESPACES, contain, die_with_parent
 from .script import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WATCHED = {signal.SIGTERM, signal.SIGCHLD}
 _SWEEP_PAUSE_SECONDS = 0.002
 
 
-def probe(containment: str) -> None:
+def probe(containment: str, seclude: Callable[[], None]) -> None:
     """Exit with status 0 if children can be contained this way, with 1 otherwise."""
     try:
         contain(containment)
         child = os.fork()
+        if child == 0:
+            seclude()
+            os._exit(0)
     except OSError:
         os._exit(1)
-    if child == 0:
-        os._exit(0)
     os._exit(os.waitpid(child, 0)[1] != 0)
 
 
-def main(containment: str, service: int, lifeline: int, reading: int, writing: int) -> None:
+def main(
+    containment: str,
+    seclude: Callable[[], None],
+    service: int,
+    lifeline: int,
+    reading: int,
+    writing: int,
+) -> None:
     """Run a script in a contained child, and end as it ends.
 
     Args:
         containment: One that was probed.
+        seclude: Called by the script's process, to be kept from those that it did not start.
         service: Process id of whoever started this process.
         lifeline: A descriptor that no process of the script gets, so that its closing tells
             the end of this one.
@@ -58,17 +71,17 @@ def main(containment: str, service: int, lifeline: int, reading: int, writing: i
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     contain(containment)
     if containment in NAMESPACES:
-        _keep_namespace(lifeline, reading, writing)
+        _keep_namespace(seclude, lifeline, reading, writing)
     else:
-        _keep_children(lifeline, reading, writing)
+        _keep_children(seclude, lifeline, reading, writing)
 
 
-def _keep_namespace(lifeline: int, reading: int, writing: int) -> None:
+def _keep_namespace(seclude: Callable[[], None], lifeline: int, reading: int, writing: int) -> None:
     status_reading, status_writing = os.pipe()
     first = os.fork()
     if first == 0:
         os.close(status_reading)
-        _be_first(status_writing, lifeline, reading, writing)
+        _be_first(seclude, status_writing, lifeline, reading, writing)
     os.close(status_writing)
     _let_go(reading, writing)
     while os.waitpid(first, os.WNOHANG)[0] == 0:
@@ -80,12 +93,14 @@ def _keep_namespace(lifeline: int, reading: int, writing: int) -> None:
     _end_as(int(status) if status else signal.SIGKILL)
 
 
-def _be_first(status_pipe: int, lifeline: int, reading: int, writing: int) -> None:
+def _be_first(
+    seclude: Callable[[], None], status_pipe: int, lifeline: int, reading: int, writing: int
+) -> None:
     """The life of a namespace's first process: reap everybody until the script has ended."""
     die_with_parent(signal.SIGKILL)
     if _nobody_reads(status_pipe):
         os._exit(1)
-    script = _fork_script((status_pipe, lifeline), reading, writing)
+    script = _fork_script(seclude, (status_pipe, lifeline), reading, writing)
     while True:
         pid, status = os.wait()
         if pid == script:
@@ -99,8 +114,8 @@ def _nobody_reads(pipe: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _keep_children(lifeline: int, reading: int, writing: int) -> None:
-    script = _fork_script((lifeline,), reading, writing)
+def _keep_children(seclude: Callable[[], None], lifeline: int, reading: int, writing: int) -> None:
+    script = _fork_script(seclude, (lifeline,), reading, writing)
     while signal.sigwait(_WATCHED) != signal.SIGTERM:
         if _has_ended(script):
             break
@@ -168,7 +183,9 @@ def _let_go(*descriptors: int) -> None:
         os.close(descriptor)
 
 
-def _fork_script(not_for_it: tuple[int, ...], reading: int, writing: int) -> int:
+def _fork_script(
+    seclude: Callable[[], None], not_for_it: tuple[int, ...], reading: int, writing: int
+) -> int:
     script = os.fork()
     if script:
         _let_go(reading, writing)
@@ -178,6 +195,7 @@ def _fork_script(not_for_it: tuple[int, ...], reading: int, writing: int) -> int
             os.close(descriptor)
         die_with_parent(signal.SIGKILL)
         os.setsid()
+        seclude()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         run(reading, writing)
