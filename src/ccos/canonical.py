@@ -47,10 +47,12 @@ def _is_simple(value: Any) -> bool:
     if type(value) is int:
         return -_EXACT_IN_A_DOUBLE <= value <= _EXACT_IN_A_DOUBLE
     if type(value) is dict:
-        return all(
-            type(key) is str and key.isascii() and _TAG not in key and _is_simple(item)
-            for key, item in value.items()
-        )
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or _TAG in key:
+                return False
+            if type(item) is not str and not _is_simple(item):
+                return False
+        return True
     return type(value) is list and all(map(_is_simple, value))
 
 

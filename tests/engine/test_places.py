@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ccos.engine.places import Places
+from ccos.engine.places import Places, Visit
 from ccos.errors import EngineBusyError
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ async def test_never_more_inside_than_there_are_places() -> None:
 
     async def visit(caller: str) -> None:
         nonlocal inside, most
-        async with places.place(caller):
+        async with Visit((places,), caller):
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0)
@@ -39,7 +39,7 @@ async def test_callers_take_turns_however_many_one_of_them_sends() -> None:
     order: list[str] = []
 
     async def visit(caller: str) -> None:
-        async with places.place(caller):
+        async with Visit((places,), caller):
             order.append(caller)
 
     await places.enter("first")
@@ -57,7 +57,7 @@ async def test_one_caller_is_served_in_the_order_of_arrival() -> None:
     order: list[int] = []
 
     async def visit(number: int) -> None:
-        async with places.place("same"):
+        async with Visit((places,), "same"):
             order.append(number)
 
     await places.enter("same")
@@ -109,7 +109,7 @@ async def test_no_schedule_of_cancellations_loses_a_place(seed: int) -> None:
 
     async def visit(caller: str) -> None:
         nonlocal inside, most
-        async with places.place(caller):
+        async with Visit((places,), caller):
             inside += 1
             most = max(most, inside)
             try:

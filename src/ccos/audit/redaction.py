@@ -55,6 +55,12 @@ _SECRET_TEXT: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_PARTS_OF_SECRETS: Final = (
+    "bearer", "basic", "token", "sk-", "gh", "github_pat_", "xox", "akia", "aiza", "eyj",
+    "-----begin", "://",
+)  # fmt: skip
+"""One of them, in lower case, is in every text that has one of the shapes."""
+
 
 @lru_cache(maxsize=4096)
 def names_a_secret(name: str) -> bool:
@@ -69,11 +75,13 @@ def names_a_secret(name: str) -> bool:
 
 
 def redacted(value: Any, *, depth: int = _DEPTH_LIMIT) -> Any:
-    """A copy of JSON data without secrets, cut to a bounded size.
+    """JSON data without secrets, cut to a bounded size; ``value`` itself if that is all it is.
 
     The value of a key that names a secret, and text that has the shape of a known kind of key, is
     replaced by ``[redacted]``. Long texts, long lists and deep nesting are cut, visibly.
     """
+    if type(value) is dict and _is_evidently_clean(value):
+        return value
     if isinstance(value, str):
         return _redacted_text(value)
     if value is None or isinstance(value, bool | int):
@@ -100,6 +108,30 @@ def redacted(value: Any, *, depth: int = _DEPTH_LIMIT) -> Any:
             items.append(f"[{len(value) - _ITEM_LIMIT} more left out]")
         return items
     return _redacted_text(str(value))
+
+
+def _is_evidently_clean(value: dict[Any, Any]) -> bool:
+    """Whether a glance tells that nothing is to be done, as with most entries.
+
+    Only flat data of few short texts in ASCII is looked at. False says nothing.
+    """
+    if len(value) > _ITEM_LIMIT:
+        return False
+    texts = []
+    for key, item in value.items():
+        if type(key) is not str or names_a_secret(key):
+            return False
+        texts.append(key)
+        if type(item) is str:
+            texts.append(item)
+        elif item is not None and type(item) is not int and type(item) is not bool:
+            return False
+    text = " ".join(texts).lower()
+    return (
+        len(text) <= _TEXT_LIMIT
+        and text.isascii()
+        and not any(part in text for part in _PARTS_OF_SECRETS)
+    )
 
 
 def _redacted_text(text: str) -> str:

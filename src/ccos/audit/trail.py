@@ -123,8 +123,8 @@ class AuditTrail:
             head = self._append(transaction, events)
             if self._anchored:
                 transaction.after_commit("audit-head", lambda: self._advance(head))
-        for event in events:
-            transaction.after_commit(f"publish-{id(event)}", _Publication(self._bus, event))
+        if wanted := [event for event in events if self._bus.wants(event.type)]:
+            transaction.after_commit(f"publish-{id(wanted)}", _Publication(self._bus, wanted))
 
     async def append(self, *events: Event) -> None:
         """Record events that belong to no other write."""
@@ -215,10 +215,11 @@ class AuditTrail:
 @dataclass(frozen=True, slots=True)
 class _Publication:
     bus: EventBus
-    event: Event
+    events: list[Event]
 
     def __call__(self) -> None:
-        self.bus.publish(self.event)
+        for event in self.events:
+            self.bus.publish(event)
 
 
 def _holds(connection: sa.Connection, head: Head | None) -> bool:
@@ -239,10 +240,11 @@ def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
         "capability_id": event.capability_id,
         "execution_id": event.execution_id,
         "actor": event.actor,
-        "data": canonical_json(redacted(dict(event.data))).decode(),
+        "data": canonical_json(redacted(event.data)).decode(),
         "prev_hash": previous,
     }
-    return {**content, "hash": _hash_of(content)}
+    content["hash"] = content_hash(content)
+    return content
 
 
 def _hash_of(entry: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +84,7 @@ class Broker:
         self.meter = BudgetMeter(budget, self._budget_used)
         self._script_id = script_id
         self._context = context
-        self._functions = functions
+        self.functions = functions
         self._ledger = ledger
         self._events = events
         self._approver = approver
@@ -94,8 +93,8 @@ class Broker:
         self._emit = emit
         self._pause = pause
         self._loop = asyncio.get_running_loop()
-        self._output: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        self._counts: Counter[str] = Counter()
+        self._output: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
         self._reached_outside = 0
         self._violations = 0
         self._tells_calls = events.wants(EventType.HOST_CALL)
@@ -109,14 +108,14 @@ class Broker:
         """Answer a pure host function at once; the others have to be awaited."""
         if call.target == SLEEP:
             return None
-        function = self._functions.get(call.target)
+        function = self.functions.get(call.target)
         if function is None:
             return Raised(
                 f"{call.target} is not a host function. Capabilities are called by plans: "
                 "see `ccos run`."
             )
         self._charge_from_thread(Dimension.HOST_CALLS, 1)
-        self._counts[call.target] += 1
+        self._counts[call.target] = self._counts.get(call.target, 0) + 1
         if function.effect is not Effect.PURE:
             return None
         if self._tells_calls:
@@ -202,12 +201,12 @@ class Broker:
     @property
     def stdout(self) -> str:
         """What was printed."""
-        return "".join(self._output["stdout"])
+        return "".join(self._output.get("stdout", ()))
 
     @property
     def stderr(self) -> str:
         """What was logged."""
-        return "".join(self._output["stderr"])
+        return "".join(self._output.get("stderr", ()))
 
     def statistics(self) -> ExecutionStatistics:
         """What was counted so far."""
@@ -232,7 +231,7 @@ class Broker:
             seconds = float(call.arguments["seconds"])
             await asyncio.sleep(seconds if seconds > 0 else 0)
             return Value(None)
-        function = self._functions[call.target]
+        function = self.functions[call.target]
         effect = function.effect_of(call.arguments)
         event = self._call_event(call, effect)
         self._reached_outside += 1
@@ -284,7 +283,7 @@ class Broker:
         self._loop.call_soon_threadsafe(self._ledger.add, [event])
 
     def _keep(self, stream: str, text: str) -> None:
-        self._output[stream].append(text)
+        self._output.setdefault(stream, []).append(text)
         if self._emit is not None:
             self._emit(ChunkType(stream), text)
 

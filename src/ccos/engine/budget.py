@@ -6,6 +6,7 @@ over its whole life, host calls and everything they lead to included.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -123,10 +124,7 @@ class BudgetMeter:
         self._watch = watch
         self._lock = threading.Lock()
         self._used: dict[Dimension, float] = {}
-        self._limits = {one: allowance.limit for one, allowance in budget.allowances.items()}
-        self._actions = {
-            one: allowance.when_exhausted for one, allowance in budget.allowances.items()
-        }
+        self._allowances = budget.allowances
         self._passed: dict[Dimension, float] = {}
 
     @property
@@ -138,42 +136,47 @@ class BudgetMeter:
     def remaining(self) -> dict[Dimension, float]:
         """What is left of every dimension whose end would stop the execution."""
         return {
-            one: max(0.0, limit - self._used.get(one, 0.0))
-            for one, limit in self._limits.items()
-            if self._actions[one] is not WhenExhausted.SOFT_WARN
+            one: max(0.0, allowance.limit - self._used.get(one, 0.0))
+            for one, allowance in self._allowances.items()
+            if allowance.when_exhausted is not WhenExhausted.SOFT_WARN
         }
 
     def excess(self, dimension: Dimension, amount: float) -> Use | None:
         """What would be exceeded by using ``amount`` more; None if it may be used."""
-        limit = self._limits.get(dimension)
-        if limit is None:
+        allowance = self._allowances.get(dimension)
+        if allowance is None:
             return None
         wanted = self._used.get(dimension, 0.0) + amount
-        action = self._actions[dimension]
-        if wanted <= limit or action is WhenExhausted.SOFT_WARN:
+        if wanted <= allowance.limit or allowance.when_exhausted is WhenExhausted.SOFT_WARN:
             return None
-        return Use(dimension, wanted, limit, 1.0, action)
+        return Use(dimension, wanted, allowance.limit, 1.0, allowance.when_exhausted)
 
     def add(self, dimension: Dimension, amount: float) -> None:
         """Count ``amount``; whoever watches hears of the shares that this passes."""
         with self._lock:
             used = self._used[dimension] = self._used.get(dimension, 0.0) + amount
-            limit = self._limits.get(dimension)
-            if limit is None or used < _FIRST_SHARE * limit:
+            allowance = self._allowances.get(dimension)
+            if allowance is None or used < _FIRST_SHARE * allowance.limit:
                 return
-            share = max(one for one in _SHARES if used >= one * limit)
-            if share == 1.0 and used <= limit:
-                share = _SHARES[-2]
-            if share <= self._passed.get(dimension, 0.0):
-                return
-            self._passed[dimension] = share
-        self._watch(Use(dimension, used, limit, share, self._actions[dimension]))
+            limit, before = allowance.limit, self._passed.get(dimension, 0.0)
+            passed = [one for one in _SHARES if one > before and _passes(used, one, limit)]
+            if passed:
+                self._passed[dimension] = passed[-1]
+        for share in passed:
+            self._watch(Use(dimension, used, limit, share, allowance.when_exhausted))
 
     def extend(self, dimension: Dimension, by: float) -> None:
         """Let ``by`` more of a dimension be used."""
         with self._lock:
-            self._limits[dimension] += by
+            allowance = self._allowances[dimension]
+            more = dataclasses.replace(allowance, limit=allowance.limit + by)
+            self._allowances = {**self._allowances, dimension: more}
             self._passed.pop(dimension, None)
+
+
+def _passes(used: float, share: float, limit: float) -> bool:
+    """A warning is due when its share is reached, exhaustion when there is not enough."""
+    return used > limit if share == 1.0 else used >= share * limit
 
 
 def exhausted(use: Use) -> BudgetExhaustedError:

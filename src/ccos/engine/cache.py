@@ -108,19 +108,28 @@ class CompileCache:
         if not self._enabled:
             self._misses += 1
             return None
-        held = self._held.get((script_id, unit_format))
-        if held is not None and self._is_fresh(held.stored_at):
-            self._held.move_to_end((script_id, unit_format))
-            self._hits += 1
-            return held.compiled
+        held = self.held(script_id, unit_format)
         if held is not None:
-            self._take_out((script_id, unit_format))
+            return held
         compiled = await self._load(script_id, unit_format)
         if compiled is None:
             self._misses += 1
         else:
             self._hits += 1
         return compiled
+
+    def held(self, script_id: str, unit_format: str) -> Compiled | None:
+        """As :meth:`get`, of what is in memory; nothing else is looked at, and no miss counted."""
+        key = (script_id, unit_format)
+        held = self._held.get(key)
+        if held is None or not self._enabled:
+            return None
+        if not self._is_fresh(held.stored_at):
+            self._take_out(key)
+            return None
+        self._held.move_to_end(key)
+        self._hits += 1
+        return held.compiled
 
     async def put(self, script_id: str, unit_format: str, compiled: Compiled) -> None:
         """Keep what was compiled of a script for an interpreter.

@@ -175,7 +175,7 @@ class Library:
         language = self.language_of(context.name, context.language)
         identity = script_id(source, language.name, {"policy": policy.options()})
         ready = self._ready.get(identity)
-        if ready is not None and await self._cache.get(identity, language.format) is not None:
+        if ready is not None and self._cache.held(identity, language.format) is not None:
             return ready
         return await self._make(
             _script(source, context, policy, language, identity), policy, language
@@ -189,7 +189,7 @@ class Library:
             ScriptError: if it can no longer be compiled.
         """
         ready = self._ready.get(identity)
-        if ready is not None and await self._cache.get(identity, ready.language.format) is not None:
+        if ready is not None and self._cache.held(identity, ready.language.format) is not None:
             return ready
         script = await self._store.get(identity)
         policy = SecurityPolicy.from_options(script.options["policy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -109,38 +110,52 @@ def check_limits(limits: ResourceLimits) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The limits of one execution: the smallest of policy, engine and call."""
+    """The limits of one execution: the smallest of policy, engine and call; None for no limit.
+
+    Attributes:
+        cpu_share: Of one processor, counted over the timeout.
+        timeout: Seconds from its first step.
+        waiting: Seconds that it may wait for its turn.
+    """
 
     memory_bytes: int | None
-    cpu_seconds: float | None
+    cpu_share: float | None
     timeout: float | None
     waiting: float | None
 
+    @property
+    def cpu_seconds(self) -> float | None:
+        """How long it may compute."""
+        if self.cpu_share is None or self.timeout is None:
+            return None
+        return self.cpu_share * self.timeout
+
+    def within(self, timeout: float | None) -> Effective:
+        """These limits for an execution that asks for at most ``timeout`` seconds."""
+        if timeout is None or (self.timeout is not None and self.timeout <= timeout):
+            return self
+        return dataclasses.replace(self, timeout=timeout)
+
 
 def effective(
-    policy: SecurityPolicy,
-    config: ScriptEngineConfig,
-    set_limits: ResourceLimits | None,
-    timeout: float | None,
+    policy: SecurityPolicy, config: ScriptEngineConfig, set_limits: ResourceLimits | None
 ) -> Effective:
-    """The limits of an execution.
+    """The limits of executions under a policy.
 
     Args:
         policy: Of the script.
         config: Of the engine; its defaults do not apply at Development.
         set_limits: What was set on the engine afterwards, which applies at every level.
-        timeout: What the call asks for.
     """
     open_ended = policy.level is SecurityLevel.DEVELOPMENT
     limits = set_limits or (None if open_ended else config.resource_limits)
     default = None if open_ended else config.default_execution_timeout
-    seconds = _least([policy.execution_timeout, default, timeout])
-    share = _least([policy.max_cpu_percentage, limits.max_cpu_percentage if limits else None])
+    percentage = _least([policy.max_cpu_percentage, limits.max_cpu_percentage if limits else None])
     memory = _least([policy.max_memory_bytes, limits.max_memory_bytes if limits else None])
     return Effective(
         memory_bytes=None if memory is None else int(memory),
-        cpu_seconds=None if share is None or seconds is None else share / 100 * seconds,
-        timeout=seconds,
+        cpu_share=None if percentage is None else percentage / 100,
+        timeout=_least([policy.execution_timeout, default]),
         waiting=_least([policy.operation_timeout, limits.operation_timeout if limits else None]),
     )
 

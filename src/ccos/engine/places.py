@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 from ccos.errors import EngineBusyError
 
@@ -22,7 +21,9 @@ class Places:
     """
 
     def __init__(self, count: int, *, waiting: int, purpose: str) -> None:
+        self._count = count
         self._free = count
+        """Below 0 while more are inside than there are places, after there came to be fewer."""
         self._limit = waiting
         self._purpose = purpose
         self._queued = 0
@@ -32,6 +33,11 @@ class Places:
     def waiting(self) -> int:
         """How many wait."""
         return self._queued
+
+    @property
+    def free(self) -> bool:
+        """Whether the next to enter would not have to wait."""
+        return self._free > 0
 
     async def enter(self, caller: str) -> None:
         """Take a place, after those who came before and the other callers' turns.
@@ -59,9 +65,18 @@ class Places:
                 self._forget(caller, turn)
             raise
 
+    def resize(self, count: int, *, waiting: int) -> None:
+        """Have another number of places. Nobody inside is put out; they leave when they leave."""
+        self._free += count - self._count
+        self._count = count
+        self._limit = waiting
+        while self._free > 0 and self._queues:
+            self._free -= 1
+            self.leave()
+
     def leave(self) -> None:
         """Give the place to whoever's turn it is."""
-        while self._queues:
+        while self._queues and self._free >= 0:
             caller, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
             self._queued -= 1
@@ -72,19 +87,6 @@ class Places:
                 return
         self._free += 1
 
-    @contextlib.asynccontextmanager
-    async def place(self, caller: str) -> AsyncIterator[None]:
-        """A place for the time of an ``async with``.
-
-        Raises:
-            EngineBusyError: as :meth:`enter`.
-        """
-        await self.enter(caller)
-        try:
-            yield
-        finally:
-            self.leave()
-
     def _forget(self, caller: str, turn: asyncio.Future[None]) -> None:
         queue = self._queues.get(caller)
         if queue is not None and turn in queue:
@@ -92,3 +94,44 @@ class Places:
             self._queued -= 1
             if not queue:
                 del self._queues[caller]
+
+
+class Visit(AbstractAsyncContextManager[None]):
+    """A place in each of several :class:`Places`, for the time of an ``async with``.
+
+    Args:
+        places: They are entered in this order.
+        caller: Who enters.
+
+    Raises:
+        EngineBusyError: as :meth:`Places.enter`.
+    """
+
+    __slots__ = ("_caller", "_entered", "_places")
+
+    def __init__(self, places: tuple[Places, ...], caller: str) -> None:
+        self._places = places
+        self._caller = caller
+        self._entered = 0
+
+    @property
+    def at_once(self) -> bool:
+        """Whether nothing would have to be waited for."""
+        return all(one.free for one in self._places)
+
+    async def __aenter__(self) -> None:
+        try:
+            for one in self._places:
+                await one.enter(self._caller)
+                self._entered += 1
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        for one in self._places[: self._entered]:
+            one.leave()
+        self._entered = 0

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +20,11 @@ from ccos.engine.executions import (
 from ccos.engine.hosts import HttpRequests
 from ccos.engine.languages import Entry, Session, SessionRequest, Waiting
 from ccos.engine.ledger import Ledger
-from ccos.engine.library import CompiledScript, Library
+from ccos.engine.library import CompiledScript
 from ccos.engine.limits import Effective
+from ccos.engine.places import Visit
 from ccos.engine.scripts import Run
+from ccos.engine.terms import Terms
 from ccos.errors import (
     BudgetExhaustedError,
     EngineBusyError,
@@ -55,10 +56,10 @@ class _Running:
     @property
     def deadline(self) -> float | None:
         """Seconds from its first step after which it is stopped."""
-        return min(
-            (one for one in (self.limits.timeout, self.wall_seconds) if one is not None),
-            default=None,
-        )
+        timeout, wall_seconds = self.limits.timeout, self.wall_seconds
+        if timeout is None or wall_seconds is None:
+            return wall_seconds if timeout is None else timeout
+        return min(timeout, wall_seconds)
 
 
 class Executions:
@@ -66,7 +67,6 @@ class Executions:
 
     def __init__(
         self,
-        library: Library,
         ledger: Ledger,
         events: EventBus,
         requests: HttpRequests,
@@ -74,7 +74,6 @@ class Executions:
         *,
         output_bytes: int,
     ) -> None:
-        self._library = library
         self._ledger = ledger
         self._events = events
         self._requests = requests
@@ -92,15 +91,14 @@ class Executions:
         self,
         made: CompiledScript,
         context: ExecutionContext,
+        terms: Terms,
         limits: Effective,
-        budget: Budget,
-        turn: AbstractAsyncContextManager[None],
         emit: Emit | None = None,
     ) -> ExecutionResult:
-        """Run a script to its end, whatever that is, once it is its ``turn``.
+        """Run a script to its end, whatever that is, once there is a place for it.
 
         Raises:
-            EngineBusyError: if it does not get its turn in time.
+            EngineBusyError: if it does not get a place in time.
             IsolationError: if this machine cannot isolate it.
             ScriptConflictError: if the id of the execution is taken.
         """
@@ -109,14 +107,17 @@ class Executions:
             raise ScriptConflictError(
                 f"An execution {identity} runs already.", next_step="Give it another id."
             )
-        running = _Running(asyncio.timeout(limits.waiting), limits, _wall_seconds(budget))
+        budget = context.budget or terms.budget
+        visit = terms.visit(context.caller)
+        waiting = None if visit.at_once else limits.waiting
+        running = _Running(asyncio.timeout(waiting), limits, _wall_seconds(budget))
         self._active[identity] = running
         broker = Broker(
             made.script_id,
             context,
-            made.policy,
+            terms.policy,
             budget,
-            functions=self._library.granted(made.policy),
+            functions=terms.functions,
             requests=self._requests,
             ledger=self._ledger,
             events=self._events,
@@ -129,7 +130,7 @@ class Executions:
         if emit is not None:
             emit(ChunkType.STATUS, ExecutionStatus.PENDING.value)
         try:
-            value, error = await self._to_the_end(made, context, running, broker, turn, emit)
+            value, error = await self._to_the_end(made, context, running, broker, visit, emit)
         except asyncio.CancelledError:
             self._result(made, context, running, broker, None, _cancelled())
             raise
@@ -159,19 +160,20 @@ class Executions:
         context: ExecutionContext,
         running: _Running,
         broker: Broker,
-        turn: AbstractAsyncContextManager[None],
+        visit: Visit,
         emit: Emit | None,
     ) -> tuple[Any, ScriptError | None]:
         """Its value, or why there is none."""
         try:
-            async with (
-                running.scope,
-                turn,
-                self._session(made, context, running, broker) as session,
-            ):
-                if emit is not None:
-                    emit(ChunkType.STATUS, ExecutionStatus.RUNNING.value)
-                return await self._drive(session, context, running, broker), None
+            async with running.scope, visit:
+                request = self._request(context, running, broker)
+                async with made.language.session(made.compiled, request) as session:
+                    self._begin(made, context, running, emit)
+                    try:
+                        return await self._drive(session, context, running, broker), None
+                    finally:
+                        # The worker is waited for, which may wait for an answer of the broker.
+                        await broker.close()
         except TimeoutError:
             if not running.scope.expired():
                 raise
@@ -182,43 +184,40 @@ class Executions:
             return None, error
         finally:
             await broker.close()
+            if running.begun is not None:
+                self._tell(EventType.SANDBOX_DESTROYED, made, context)
 
-    @contextlib.asynccontextmanager
-    async def _session(
-        self,
-        made: CompiledScript,
-        context: ExecutionContext,
-        running: _Running,
-        broker: Broker,
-    ) -> Any:
-        request = SessionRequest(
-            functions=self._library.granted(made.policy),
-            policy=made.policy,
+    def _request(
+        self, context: ExecutionContext, running: _Running, broker: Broker
+    ) -> SessionRequest:
+        return SessionRequest(
+            functions=broker.functions,
+            policy=broker.policy,
             memory_bytes=running.limits.memory_bytes,
             cpu_seconds=running.limits.cpu_seconds,
             host=broker,
             seed=f"{self._seed}:{context.execution_id}",
             caller=context.caller,
         )
-        async with made.language.session(made.compiled, request) as session:
-            self._tell(EventType.SANDBOX_CREATED, made, context)
-            self._tell(EventType.SCRIPT_EXECUTION_STARTED, made, context)
-            loop = asyncio.get_running_loop()
-            running.begun = running.counted = loop.time()
-            if not running.cancelled:
-                deadline = running.deadline
-                running.scope.reschedule(None if deadline is None else running.begun + deadline)
-            try:
-                yield session
-            finally:
-                # The worker is waited for, which may wait for an answer of the broker.
-                await broker.close()
-        self._tell(EventType.SANDBOX_DESTROYED, made, context)
+
+    def _begin(
+        self, made: CompiledScript, context: ExecutionContext, running: _Running, emit: Emit | None
+    ) -> None:
+        """Let its time run."""
+        self._tell(EventType.SANDBOX_CREATED, made, context)
+        self._tell(EventType.SCRIPT_EXECUTION_STARTED, made, context)
+        running.begun = running.counted = asyncio.get_running_loop().time()
+        if not running.cancelled:
+            deadline = running.deadline
+            running.scope.reschedule(None if deadline is None else running.begun + deadline)
+        if emit is not None:
+            emit(ChunkType.STATUS, ExecutionStatus.RUNNING.value)
 
     async def _drive(
         self, session: Session, context: ExecutionContext, running: _Running, broker: Broker
     ) -> Any:
-        with _warnings(running, broker):
+        timers = _warnings(running, broker)
+        try:
             stop = await session.start(Entry(context.function, context.arguments))
             while isinstance(stop, Waiting):
                 broker.begin(stop.calls)
@@ -227,6 +226,9 @@ class Executions:
                 stop = await session.deliver(settled)
             await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
             return stop.value
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     def _result(
         self,
@@ -355,21 +357,14 @@ def _pause(running: _Running, on: bool) -> None:
             running.scope.reschedule(now + running.left)
 
 
-@contextlib.contextmanager
-def _warnings(running: _Running, broker: Broker) -> Any:
+def _warnings(running: _Running, broker: Broker) -> list[asyncio.TimerHandle]:
     """Count time while the script computes, so that warnings do not wait for its next stop."""
     if running.wall_seconds is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
+        return []
 
     def count() -> None:
         if not running.paused:
             broker.meter.add(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
 
-    timers = [loop.call_later(share * running.wall_seconds, count) for share in (0.501, 0.801)]
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
+    later = asyncio.get_running_loop().call_later
+    return [later(share * running.wall_seconds, count) for share in (0.501, 0.801)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ from ccos.engine.scripts import (
 )
 from ccos.engine.snapshots import SnapshotSeal
 from ccos.engine.store import ScriptStore
+from ccos.engine.terms import Terms
 from ccos.engine.units import CompiledUnits
 from ccos.errors import (
     CompilationError,
@@ -103,7 +103,13 @@ class ScriptEngine:
         self._store = ScriptStore(storage, max_source_bytes=config.max_source_size)
         self._ledger = Ledger(storage, audit, self._store)
         self._units = CompiledUnits(storage, seal)
-        self._isolated: set[tuple[str, SecurityPolicy]] = set()
+        self._terms: dict[SecurityPolicy, Terms] = {}
+        self._own_places: dict[SecurityPolicy, Places] = {}
+        self._all_places = Places(
+            config.resource_limits.max_concurrent_operations,
+            waiting=config.resource_limits.max_queue_size,
+            purpose="a place in the engine",
+        )
         self._meters = Meters()
         self._worker_meters = WorkerMeters()
         self._running_since: float | None = None
@@ -129,14 +135,13 @@ class ScriptEngine:
             max_ready=config.max_cache_size,
         )
         self._executions = Executions(
-            self._library,
             self._ledger,
             self._events,
             self._requests,
             self._approver,
             output_bytes=config.max_output_bytes,
         )
-        self._make_places()
+        self._apply_limits()
 
     async def __aenter__(self) -> ScriptEngine:
         await self.start()
@@ -210,7 +215,7 @@ class ScriptEngine:
         """
         check_limits(limits)
         self._limits = limits
-        self._make_places()
+        self._apply_limits()
         await self._tell(EventType.CONFIGURATION_UPDATED, limits=True)
 
     def get_security_policy(self) -> SecurityPolicy:
@@ -374,40 +379,50 @@ class ScriptEngine:
     async def _execute(
         self, made: CompiledScript, context: ExecutionContext, emit: Emit | None
     ) -> ExecutionResult:
-        policy = made.policy
-        if (made.language.name, policy) not in self._isolated:
-            await asyncio.to_thread(made.language.check_isolation, policy)
-            self._isolated.add((made.language.name, policy))
-        limits = effective(policy, self._config, self._limits, context.timeout)
-        budget = context.budget or self._config.budgets.get(policy.level, NO_BUDGET)
-        self._need_running()
-        turn = self._turn(policy, context.caller)
-        result = await self._executions.run(made, context, limits, budget, turn, emit)
+        terms = self._terms_of(made.policy)
+        if made.language.name not in terms.isolated:
+            await asyncio.to_thread(made.language.check_isolation, made.policy)
+            terms.isolated.add(made.language.name)
+            self._need_running()
+        limits = terms.limits.within(context.timeout)
+        result = await self._executions.run(made, context, terms, limits, emit)
         self._meters.count(result)
         return result
 
-    def _make_places(self) -> None:
-        limits = self.get_limits()
-        self._places: dict[SecurityPolicy, Places] = {}
-        self._all_places = Places(
-            limits.max_concurrent_operations,
-            waiting=limits.max_queue_size,
-            purpose="a place in the engine",
-        )
+    def _terms_of(self, policy: SecurityPolicy) -> Terms:
+        terms = self._terms.get(policy)
+        if terms is None:
+            terms = self._terms[policy] = Terms(
+                policy,
+                self._library.granted(policy),
+                effective(policy, self._config, self._limits),
+                self._config.budgets.get(policy.level, NO_BUDGET),
+                self._places_of(policy),
+            )
+        return terms
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, policy: SecurityPolicy, caller: str) -> AsyncIterator[None]:
-        """A place among the executions of a policy, then one among all."""
+    def _places_of(self, policy: SecurityPolicy) -> tuple[Places, ...]:
+        """Among the executions of the policy, where it bounds them, then among all."""
         most = policy.max_concurrent_operations
-        if most is not None and policy not in self._places:
-            self._places[policy] = Places(
+        if most is None:
+            return (self._all_places,)
+        if policy not in self._own_places:
+            self._own_places[policy] = Places(
                 most,
                 waiting=self.get_limits().max_queue_size,
                 purpose=f"a place at level {policy.name}",
             )
-        own = contextlib.nullcontext() if most is None else self._places[policy].place(caller)
-        async with own, self._all_places.place(caller):
-            yield
+        return self._own_places[policy], self._all_places
+
+    def _apply_limits(self) -> None:
+        """Whoever runs or waits stays where they are."""
+        limits = self.get_limits()
+        waiting = limits.max_queue_size
+        self._all_places.resize(limits.max_concurrent_operations, waiting=waiting)
+        for policy, places in self._own_places.items():
+            if policy.max_concurrent_operations is not None:
+                places.resize(policy.max_concurrent_operations, waiting=waiting)
+        self._terms.clear()
 
     # Scripts and tools
 
@@ -526,7 +541,7 @@ class ScriptEngine:
         """What the workers use now."""
         workers = tuple(worker for one in self._languages for worker in one.worker_ids())
         memory, share = await asyncio.to_thread(self._worker_meters.measure, workers)
-        places = (self._all_places, *self._places.values())
+        places = (self._all_places, *self._own_places.values())
         waiting = sum(one.waiting for one in places)
         return ResourceUsage(
             workers=len(workers),

@@ -7,7 +7,6 @@ its clock and its randomness come from the host as well.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import contextlib
 import hashlib
@@ -15,7 +14,6 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -39,6 +37,7 @@ from ccos.engine.languages import (
 from ccos.engine.plans import CALL
 from ccos.engine.python.naming import full_name
 from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
+from ccos.engine.turns import Turn, Turns
 from ccos.engine.values import json_data
 from ccos.errors import (
     CapabilityError,
@@ -102,12 +101,12 @@ class PythonSession:
     _checkout: Callable[[], monty.MontySession]
     _program: Program
     _request: SessionRequest
-    _threads: ThreadPoolExecutor
+    _turns: Turns
     _session: monty.MontySession | None = None
     _snapshot: monty.SyncSnapshot | None = None
     worker_id: int | None = None
     """Process id of the worker, once there is one."""
-    _turn: Future[Any] | None = None
+    _turn: Turn | None = None
     """What runs in a thread now, or ran last."""
     _ended: ScriptError | None = None
     """Why the host ended the script while it computed."""
@@ -126,8 +125,7 @@ class PythonSession:
 
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`."""
-        stop: Stop = await self._in_turn(self._start, entry)
-        return stop
+        return await self._in_turn(lambda: self._start(entry))
 
     def _start(self, entry: Entry) -> Stop:
         self._request.host.step()
@@ -146,9 +144,10 @@ class PythonSession:
             self.kill()
         return self._session
 
-    async def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self._turn = self._threads.submit(function, *arguments)
-        return await asyncio.wrap_future(self._turn)
+    async def _in_turn(self, work: Callable[[], Stop]) -> Stop:
+        self._turn = self._turns.begin(work)
+        stop: Stop = await self._turn.future
+        return stop
 
     def kill(self) -> None:
         """End the worker at once, or as soon as there is one."""
@@ -159,12 +158,11 @@ class PythonSession:
 
     async def close(self) -> None:
         """Give the worker back, which nobody waits for; one that still computes is killed."""
-        if self._turn is not None and not self._turn.done():
+        if self._turn is not None and not self._turn.over:
             self.kill()
-            with contextlib.suppress(Exception):
-                await asyncio.wrap_future(self._turn)
+            await self._turn.end()
         if self._session is not None:
-            self._threads.submit(self._leave)
+            self._turns.begin(self._leave)
 
     def _leave(self) -> None:
         if self._session is not None:
@@ -178,8 +176,7 @@ class PythonSession:
             ScriptError: as :meth:`start`.
             UnusableSnapshotError: if the interpreter cannot load what was restored.
         """
-        stop: Stop = await self._in_turn(self._deliver, settled)
-        return stop
+        return await self._in_turn(lambda: self._deliver(settled))
 
     def _deliver(self, settled: Mapping[int, Settled]) -> Stop:
         if self._state:

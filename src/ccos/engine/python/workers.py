@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import psutil
 import pydantic_monty as monty
@@ -21,9 +20,8 @@ from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
 from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
 from ccos.engine.python.session import Program, PythonSession
+from ccos.engine.turns import Turns
 from ccos.errors import IsolationError
-
-T = TypeVar("T")
 
 _SESSIONS_PER_WORKER: Final = 1000
 _SUSPENSIONS: Final = 1_000_000
@@ -57,7 +55,7 @@ class PythonWorkers:
     ) -> None:
         self._isolation = isolation
         self._places = Places(processes, waiting=max_waiting, purpose="a worker")
-        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="ccos-script")
+        self._turns = Turns(processes, name="ccos-script")
         self._confined = _Pool(processes, isolation, _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES)
         self._roomy = _Pool(processes, isolation, None)
         self._seen: set[int] = set()
@@ -66,7 +64,7 @@ class PythonWorkers:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._turns.stop)
         for pool in (self._confined, self._roomy):
             await asyncio.to_thread(pool.stop)
 
@@ -96,7 +94,7 @@ class PythonWorkers:
         """Wait for a place and make a session; :meth:`leave` has to follow."""
         await self._places.enter(request.caller)
         checkout = partial(self._checkout, request, modules)
-        return PythonSession(checkout, program, request, self._threads)
+        return PythonSession(checkout, program, request, self._turns)
 
     async def leave(self, session: PythonSession) -> None:
         """End a session and give its place away."""
@@ -126,7 +124,9 @@ class PythonWorkers:
 
     async def diagnose(self, source: str) -> monty.MontyError | None:
         """What the interpreter has against a text, which is not run."""
-        return await self._in_thread(self._diagnose, source)
+        found: monty.MontyError | None
+        found = await self._turns.begin(lambda: self._diagnose(source)).future
+        return found
 
     def worker_ids(self) -> tuple[int, ...]:
         """Process ids of the living workers that served a session."""
@@ -163,9 +163,6 @@ class PythonWorkers:
             },
             external_modules=modules,
         )
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.wrap_future(self._threads.submit(function, *arguments))
 
 
 class _Visit(AbstractAsyncContextManager[PythonSession]):

@@ -1,0 +1,218 @@
+"""Turns of scripts: calls that block, made in threads for whoever awaits them.
+
+Most turns are so short that they would mostly consist of being handed over. So one thread serves
+all of them, which wakes the fewest processors and fights least for the interpreter; the event loop
+is woken once for all turns that came to their end meanwhile. A thread whose turn turns out to be
+long is replaced by another one, so that long turns run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+_PATIENCE_SECONDS: Final = 0.001
+"""How long others wait for a turn before another thread serves them."""
+
+
+class Turn:
+    """One call in a thread."""
+
+    __slots__ = ("_arrivals", "_error", "_value", "_waiting", "_work", "future", "over")
+
+    def __init__(self, work: Callable[[], Any], arrivals: _Arrivals) -> None:
+        self.future: asyncio.Future[Any] = arrivals.loop.create_future()
+        """Gives its value, or raises what it raised. Cancelling this does not stop the turn."""
+        self.over = False
+        """Whether the thread is done with it."""
+        self._work = work
+        self._arrivals = arrivals
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def end(self) -> None:
+        """Wait until the thread is done with it, whatever came of it."""
+        if not self.over:
+            if self._waiting is None:
+                self._waiting = self._arrivals.loop.create_future()
+            await asyncio.shield(self._waiting)
+
+    def take(self) -> None:
+        """Make the call. In the thread."""
+        try:
+            self._value = self._work()
+        except BaseException as error:  # it is raised again where the turn is awaited
+            self._error = error
+        self.over = True
+        self._arrivals.add(self)
+
+    def settle(self) -> None:
+        """Let those who wait go on. On the event loop."""
+        if not self.future.done():
+            if self._error is None:
+                self.future.set_result(self._value)
+            else:
+                self.future.set_exception(self._error)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class Turns:
+    """Threads for turns; they are started when they are first needed.
+
+    Args:
+        threads: Most turns at once; further ones wait.
+        name: Of the threads.
+    """
+
+    def __init__(self, threads: int, *, name: str) -> None:
+        self._most = threads
+        self._name = name
+        self._queue: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        self._servers: list[_Server] = []
+        self._resting: list[_Server] = []
+        self._serving: _Server | None = None
+        self._changing = threading.Lock()
+        self._stopped = False
+        self._arrivals: dict[asyncio.AbstractEventLoop, _Arrivals] = {}
+
+    def begin(self, work: Callable[[], Any]) -> Turn:
+        """Have ``work`` called in a thread. Called on an event loop.
+
+        What it raises is raised where the ``future`` of the turn is awaited.
+        """
+        arrivals = self._arrivals_of(asyncio.get_running_loop())
+        turn = Turn(work, arrivals)
+        self._queue.put(turn)
+        if self._serving is None:
+            self.look_after_waiting()
+        arrivals.expect()
+        return turn
+
+    def stop(self) -> None:
+        """Take the turns that were begun to their end, and no more. Blocks."""
+        with self._changing:
+            self._stopped = True
+            servers = list(self._servers)
+        self._queue.put(None)
+        for server in servers:
+            server.call()
+        for server in servers:
+            server.thread.join()
+
+    def look_after_waiting(self) -> None:
+        """Let another thread serve if turns wait for one that takes long. From any thread."""
+        if self._queue.empty() or not (self._serving is None or self._serving.is_long_at_it()):
+            return
+        with self._changing:
+            if self._stopped:
+                return
+            if self._resting:
+                self._serving = self._resting.pop()
+                self._serving.call()
+            elif len(self._servers) < self._most:
+                self._serving = _Server(self._serve, f"{self._name}-{len(self._servers)}")
+                self._servers.append(self._serving)
+                self._serving.thread.start()
+
+    def _serve(self, server: _Server) -> None:
+        while (turn := self._queue.get()) is not None:
+            server.since = time.monotonic()
+            turn.take()
+            server.since = None
+            del turn  # or it, and all it refers to, would live until the next one
+            if self._serving is not server:
+                self._rest(server)
+        self._queue.put(None)  # for the next one that looks
+
+    def _rest(self, server: _Server) -> None:
+        """Wait to be called, unless the one that serves now takes long itself."""
+        with self._changing:
+            if self._stopped:
+                return
+            if self._serving is not None and self._serving.is_long_at_it():
+                self._serving = server
+                return
+            self._resting.append(server)
+        server.wait()
+
+    def _arrivals_of(self, loop: asyncio.AbstractEventLoop) -> _Arrivals:
+        arrivals = self._arrivals.get(loop)
+        if arrivals is None:
+            for ended in [one for one in self._arrivals if one.is_closed()]:
+                del self._arrivals[ended]
+            arrivals = self._arrivals[loop] = _Arrivals(loop, self.look_after_waiting)
+        return arrivals
+
+
+class _Server:
+    """A thread that serves turns, or rests."""
+
+    __slots__ = ("_calls", "since", "thread")
+
+    def __init__(self, serve: Callable[[_Server], None], name: str) -> None:
+        self.since: float | None = None
+        """When its present turn began; None between two turns."""
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=serve, args=(self,), name=name, daemon=True)
+
+    def is_long_at_it(self) -> bool:
+        """Whether its present turn takes long already."""
+        since = self.since
+        return since is not None and time.monotonic() - since >= _PATIENCE_SECONDS
+
+    def call(self) -> None:
+        """End its rest, or the next one."""
+        self._calls.put(None)
+
+    def wait(self) -> None:
+        """Rest until it is called."""
+        self._calls.get()
+
+
+class _Arrivals:
+    """The turns of one event loop: those it waits for, and the ends it has not heard of yet."""
+
+    __slots__ = ("_ended", "_expected", "_look", "_told", "_watching", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+        self.loop: Final = loop
+        self._look = look
+        self._ended: deque[Turn] = deque()
+        self._expected = 0
+        self._told = False
+        self._watching = False
+
+    def expect(self) -> None:
+        """Look after the turns from time to time until all are over. On the loop."""
+        self._expected += 1
+        if not self._watching:
+            self._watching = True
+            self.loop.call_later(_PATIENCE_SECONDS, self._watch)
+
+    def add(self, turn: Turn) -> None:
+        """Tell the event loop of an end, unless it is about to look anyway. From any thread."""
+        self._ended.append(turn)
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and who waited with it
+                self.loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._told = False  # before the first is taken, so that none is overlooked
+        while self._ended:
+            self._expected -= 1
+            self._ended.popleft().settle()
+
+    def _watch(self) -> None:
+        self._watching = self._expected > 0
+        if self._watching:
+            self._look()
+            self.loop.call_later(_PATIENCE_SECONDS, self._watch)
