@@ -307,8 +307,9 @@ def test_when_a_body_is_required() -> None:
         (["application/xml"], "application/xml"),
         (["image/png", "text/csv"], "text/csv"),
         (["application/zip"], "application/zip"),
-        (["*/*"], "application/json"),
+        (["*/*"], "application/octet-stream"),
         ([""], "application/json"),
+        (["application/*+json", "application/json"], "application/json"),
         (["application/json; charset=utf-8"], "application/json; charset=utf-8"),
     ],
 )

@@ -56,10 +56,12 @@ def build_body(
     if body.argument is not None:
         if body.argument not in arguments:
             return None
-        value = arguments[body.argument]
-        if body_kind(body.content_type) is BodyKind.XML and not isinstance(value, str):
+        value, kind = arguments[body.argument], body_kind(body.content_type)
+        if kind is BodyKind.XML and not isinstance(value, str):
             text = xml_text(value, input_schema, body.argument)
             return RequestBody(body.content_type, text.encode())
+        if kind is BodyKind.BINARY and _is_byte_text(input_schema, body.argument):
+            return RequestBody(body.content_type, _encoded(plain_text(value)))
         return _written(body, value, files=frozenset())
     value = {
         name: arguments[argument]
@@ -78,6 +80,8 @@ def _written(body: OpenApiBody, value: Any, files: frozenset[str]) -> RequestBod
     match body_kind(body.content_type):
         case BodyKind.JSON:
             return json_body(value, body.content_type)
+        case BodyKind.FORM if isinstance(value, str):
+            return RequestBody(body.content_type, _encoded(value))
         case BodyKind.FORM:
             return _form(body, _object(value, body.content_type))
         case BodyKind.MULTIPART:
@@ -135,8 +139,7 @@ def _multipart(body: OpenApiBody, fields: dict[str, Any], files: frozenset[str])
 
 
 def _is_file(schema: JsonSchema, argument: str) -> bool:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    described = properties.get(argument) if isinstance(properties, dict) else None
+    described = _property(schema, argument)
     if isinstance(described, dict) and isinstance(described.get("items"), dict):
         described = described["items"]
     return isinstance(described, dict) and described.get("contentEncoding") == "base64"
@@ -147,6 +150,17 @@ def _encoded(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise InvalidArgumentsError("A text argument holds half of a surrogate pair.") from None
+
+
+def _is_byte_text(schema: JsonSchema, argument: str) -> bool:
+    """Whether base64 is what the service itself takes (OpenAPI 3.0, ``format: byte``)."""
+    described = _property(schema, argument)
+    return isinstance(described, dict) and described.get("format") == "byte"
+
+
+def _property(schema: JsonSchema, argument: str) -> Any:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties.get(argument) if isinstance(properties, dict) else None
 
 
 def _object(value: Any, content_type: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ccos.importers.openapi.naming import argument_name
 from ccos.importers.openapi.parameters import Parameters, collection_style
 from ccos.importers.openapi.references import ExternalError, Place, References, UnusableError
 from ccos.importers.openapi.schemas import Schemas
-from ccos.providers.media_types import BodyKind, body_kind
+from ccos.providers.media_types import BodyKind, body_kind, essence
 
 FormStyle = Literal["form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
 
@@ -88,14 +88,14 @@ def openapi_body(request_body: Any, at: Place, schemas: Schemas) -> RawBody | No
         content = {"application/json": described if "schema" in described else {}}
     if not content:
         return None
-    name = min(content, key=lambda name: _PREFERENCE.index(body_kind(_concrete(name))))
+    name = min(content, key=lambda name: _rank(name, content[name]))
     media, at = references.follow(content[name], at.child("content", name))
     if not isinstance(media, dict):
         schemas.notes.add(at, "the content is not described by an object, so anything is accepted")
         media = {}
     description = described.get("description")
     return RawBody(
-        _concrete(name),
+        _concrete(name, media.get("schema")),
         media.get("schema", True),
         at.child("schema"),
         flag(described["required"]) if "required" in described else None,
@@ -243,9 +243,11 @@ def _whole(
     if kind is BodyKind.TEXT:
         schema: JsonSchema = {"type": "string", "contentMediaType": raw.content_type}
     elif kind is BodyKind.BINARY:
+        # "format: byte" is base64 on the wire, too (OpenAPI 3.0, Data Types).
+        sent_as_text = isinstance(raw.schema, dict) and raw.schema.get("format") == "byte"
         schema = {
             "type": "string",
-            "contentEncoding": "base64",
+            "format" if sent_as_text else "contentEncoding": "byte" if sent_as_text else "base64",
             "contentMediaType": raw.content_type,
         }
     else:
@@ -301,6 +303,11 @@ def _members(
             if properties.setdefault(name, (value, where))[0] != value:
                 return None
         required += members.required
+    if depth == 0:
+        for name in required:
+            if name not in hidden:
+                # Asked for, and forgotten among the properties.
+                properties.setdefault(name, (True, place.child("required")))
     return _Members(properties, required) if properties else None
 
 
@@ -377,11 +384,28 @@ def _encodings(encoding: Any) -> dict[str, OpenApiEncoding]:
     return found
 
 
-def _concrete(media_type: str) -> str:
+def _rank(media_type: str, media: Any) -> tuple[bool, int, bool]:
+    """The simplest way to send something comes first, and bytes are not sent as JSON."""
+    name = media_type.strip()
+    schema = media.get("schema") if isinstance(media, dict) else None
+    kind = body_kind(_concrete(name, schema))
+    is_wrong = _is_raw(schema) and kind is not BodyKind.BINARY
+    return is_wrong, _PREFERENCE.index(kind), essence(name) != "application/json"
+
+
+def _is_raw(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema.get("format") == "binary"
+
+
+def _concrete(media_type: str, schema: Any = None) -> str:
     """A media range as a type that can be sent; JSON is what nearly every service takes."""
     name = media_type.strip()
     if "/" not in name or name.startswith("*/") or name.startswith("application/*"):
-        return "application/json"
+        if _is_raw(schema):
+            return "application/octet-stream"
+        is_text = isinstance(schema, dict) and schema.get("type") == "string"
+        # Text of any type is bytes of any type; as JSON it would be put into quotes.
+        return "application/octet-stream" if is_text and name == "*/*" else "application/json"
     return (
         name.replace("/*", "/plain")
         if name.startswith("text/*")

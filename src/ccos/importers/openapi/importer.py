@@ -57,6 +57,8 @@ class ImportedApi:
     """Webhooks and callbacks."""
     tool_names: Mapping[str, str] = field(default_factory=dict)
     """By capability id: a unique name of at most 64 characters."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """By capability id: JSON Pointer of the operation in the document."""
 
     @property
     def operations(self) -> int:
@@ -141,10 +143,12 @@ def import_openapi(
             details={"location": location, "operations": len(named)},
         )
     capabilities: list[Manifest] = []
+    places: dict[str, str] = {}
     for operation, capability_id in named:
         try:
             shared.schemas.effort.spend(8)
             capabilities.append(to_manifest(shared, operation, capability_id))
+            places[capability_id] = str(operation.at)
         except UnusableError as error:
             quarantined.append(_quarantine(str(operation), error, operation.at))
     incoming = chain(
@@ -160,6 +164,7 @@ def import_openapi(
         tuple(shared.notes.found.values()),
         tuple(limited(incoming)),
         tool_names(one.id for one in capabilities),
+        places,
     )
 
 

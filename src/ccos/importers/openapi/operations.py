@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
 from pydantic import ValidationError
@@ -28,6 +28,7 @@ from ccos.importers.openapi.parameters import (
     Described,
     ParameterLists,
     Parameters,
+    is_choice,
     query_string,
     read_argument,
 )
@@ -38,6 +39,7 @@ from ccos.importers.openapi.schemas import Schemas
 from ccos.importers.openapi.security import Security
 from ccos.importers.openapi.servers import openapi_base_url, swagger_base_url, unknown_base_url
 from ccos.providers.http_request import SAFE_METHODS
+from ccos.providers.media_types import BodyKind, body_kind
 
 Method = Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"]
 
@@ -232,6 +234,11 @@ def _body(
         raw = swagger_body(parameters, described.get("consumes", api.document.get("consumes")))
     if raw is None:
         return None, api.schemas
+    said = parameters.get(("content-type", "header"))
+    if said and is_choice(said, "content-type") and body_kind(raw.content_type) is BodyKind.BINARY:
+        (*others, only) = said.value.get("schema", said.value)["enum"]
+        if not others and isinstance(only, str) and body_kind(only) is BodyKind.BINARY:
+            raw = replace(raw, content_type=only)
     return read_body(raw, api.schemas, api.xml_schemas, draft.needs, draft.taken)
 
 

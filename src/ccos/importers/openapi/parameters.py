@@ -162,7 +162,7 @@ def read_argument(
         raise UnusableError(f"the parameter {name[:100]!r} has the location {location[:100]!r}", at)
     if location in ("header", "cookie") and not is_token(name):
         raise UnusableError(f"{name[:100]!r} cannot be the name of a {location}", at)
-    if location == "header" and name.lower() in _OWN_HEADERS:
+    if location == "header" and name.lower() in _OWN_HEADERS and not is_choice(described, "accept"):
         return None
     content_type, raw_schema, place = _content(parameter, at)
     style, explode = _style(parameter, location, at, schemas.notes)
@@ -186,6 +186,18 @@ def read_argument(
         schema,
         required=location == "path" or flag(parameter.get("required")),
     )
+
+
+def is_choice(described: Described, header: str) -> bool:
+    """Whether a parameter is this header with a choice of values.
+
+    OpenAPI ignores such a parameter, since content types are described elsewhere. Services whose
+    document lists values refuse others all the same.
+    """
+    parameter = described.value
+    schema = parameter.get("schema", parameter)
+    is_listed = isinstance(schema, dict) and bool(schema.get("enum"))
+    return parameter["name"].lower() == header and is_listed
 
 
 def query_string(described: Described, schemas: Schemas) -> list[Described]:

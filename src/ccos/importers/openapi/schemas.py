@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ccos.capabilities import JsonSchema
+from ccos.importers.openapi.alternatives import Alternatives
 from ccos.importers.openapi.findings import Effort, Notes
 from ccos.importers.openapi.keywords import (
     SIMPLE,
@@ -47,6 +48,7 @@ _COMBINED: Final = ("$ref", "allOf", "anyOf", "oneOf", "not", "const")
 _HIDDEN: Final = {"request": "readOnly", "response": "writeOnly"}
 _NAMED_PLACE: Final = re.compile(r"/(?:components/schemas|definitions)/([A-Za-z0-9._-]{1,100})")
 _OPEN: Final[JsonSchema] = {"description": "Left open: the description is too large to carry."}
+_OVERLAP: Final = "one part allows all that another allows, so it is enough to satisfy any"
 _MEANT: Final = "no member has the type of the schema, so all are read as that type"
 _MAXIMUM_PARTS: Final = 30
 
@@ -84,6 +86,7 @@ class Schemas:
         self.references = references
         self.notes = notes
         self.effort = effort
+        self._alternatives = Alternatives(references)
         self._siblings = siblings
         self.open_external = open_external
         self._keep = keep
@@ -234,6 +237,9 @@ class Schemas:
                 result |= self._one_schema(keyword, value, schema, at, direction, needs)
             elif keyword in _SCHEMA_LIST:
                 parts = self._parts(keyword, value, schema, at, direction, needs)
+                if parts and keyword == "oneOf" and self._overlap(value, schema, at):
+                    keyword = "anyOf"
+                    self.notes.add(at.child("oneOf"), _OVERLAP)
                 if parts:
                     result[keyword] = parts
             elif keyword in _SCHEMA_MAP and isinstance(value, dict):
@@ -322,7 +328,8 @@ class Schemas:
         needs: set[Place],
     ) -> list[JsonSchema]:
         listed = value if isinstance(value, list) else [value]
-        chosen = self._chosen(schema, listed, at) if keyword in ("oneOf", "anyOf") else {}
+        is_choice = keyword in ("oneOf", "anyOf")
+        chosen = self._alternatives.tags(schema, listed, at) if is_choice else {}
         parts: list[JsonSchema] = []
         for number, item in enumerate(listed):
             part = self.translate(item, at.child(keyword, number), direction, needs)
@@ -333,52 +340,12 @@ class Schemas:
             parts.append(part)
         return parts
 
-    def _chosen(
-        self, schema: Mapping[str, Any], parts: list[Any], at: Place
-    ) -> dict[int, tuple[str, list[str]]]:
-        """By number of the part: the discriminating property and its values there.
-
-        Only where the mapping tells them and the part itself does not (OpenAPI 3.0, Discriminator
-        Object); without them, parts that are alike would all match, and ``oneOf`` none.
-        """
-        discriminator = schema.get("discriminator")
-        name = discriminator.get("propertyName") if isinstance(discriminator, dict) else None
-        mapping = discriminator.get("mapping") if isinstance(discriminator, dict) else None
-        if not isinstance(name, str) or not isinstance(mapping, dict):
-            return {}
-        values: dict[Place, list[str]] = {}
-        for value, reference in mapping.items():
-            place = self._target(reference, at)
-            if place is not None:
-                values.setdefault(place, []).append(value)
-        found = {}
-        for number, part in enumerate(parts):
-            reference = part.get("$ref") if isinstance(part, dict) else None
-            place = self._target(reference, at)
-            if place in values and not self._tells(place, name):
-                found[number] = name, values[place]
-        return found
-
-    def _target(self, reference: Any, at: Place) -> Place | None:
-        try:
-            return self.references.place(reference, at) if isinstance(reference, str) else None
-        except UnusableError:
-            return None
-
-    def _tells(self, place: Place, name: str, depth: int = 0) -> bool:
-        """Whether a schema says itself which values a property has."""
-        described, place = self._followed(self.references.value(place), place)
-        if not isinstance(described, dict) or depth > 2:
+    def _overlap(self, parts: Any, schema: Mapping[str, Any], at: Place) -> bool:
+        if not isinstance(parts, list) or "anyOf" in schema:
             return False
-        properties = described.get("properties")
-        own = properties.get(name) if isinstance(properties, dict) else None
-        own = self._followed(own, place)[0]
-        if isinstance(own, dict) and ("enum" in own or "const" in own):
-            return True
-        parts = described.get("allOf")
-        return any(
-            self._tells(place.child("allOf", number), name, depth + 1)
-            for number in range(min(len(parts), _MAXIMUM_PARTS) if isinstance(parts, list) else 0)
+        self.effort.spend(len(parts))
+        return not self._alternatives.tags(schema, parts, at) and self._alternatives.overlap(
+            parts, at
         )
 
     def _members(
