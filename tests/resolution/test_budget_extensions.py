@@ -39,6 +39,7 @@ CALLS, BYTES = Dimension.HOST_CALLS, Dimension.STORAGE_BYTES
 SOURCE = "from crucible.basic import math_abs\nfor i in range({n}):\n    math_abs(i)\n'done'"
 DEVELOPMENT = CompilationContext(policy=level_policy(SecurityLevel.DEVELOPMENT))
 EXECUTION = "exec-1"
+CALLER = "agent-7"
 
 
 def run(ccos: Ccos, *, calls: int, limit: float) -> asyncio.Task[ExecutionResult]:
@@ -97,7 +98,7 @@ async def asking(
 ) -> AsyncIterator[list[asyncio.Task[float]]]:
     """Several who ask at the same time, for whom nobody has decided yet."""
     tasks = [
-        asyncio.create_task(extending.extend(execution, "script-1", use, "agent-7")) for use in uses
+        asyncio.create_task(extending.extend(execution, "script-1", use, CALLER)) for use in uses
     ]
     try:
         yield tasks
@@ -306,9 +307,9 @@ async def test_a_question_of_a_process_that_lives_stays(
 async def test_it_is_known_on_whose_behalf_is_asked(tmp_path: Path) -> None:
     async with opened(tmp_path) as ccos, asking(extensions(ccos), excess(11, 10)):
         approval = await asked(ccos)
-        assert approval.requested_by == "agent-7"
+        assert approval.requested_by == CALLER
         [(_, actor, _)] = await entries(ccos, EventType.APPROVAL_REQUESTED)
-        assert actor == "agent-7"
+        assert actor == CALLER
 
 
 @pytest.mark.parametrize(
@@ -406,8 +407,8 @@ async def test_what_one_asks_next_is_not_answered_by_the_last_answer(tmp_path: P
         extending = extensions(ccos)
 
         async def twice() -> float:
-            await extending.extend(EXECUTION, "script-1", excess(11, 10))
-            return await extending.extend(EXECUTION, "script-1", excess(22, 20))
+            await extending.extend(EXECUTION, "script-1", excess(11, 10), CALLER)
+            return await extending.extend(EXECUTION, "script-1", excess(22, 20), CALLER)
 
         first = asyncio.create_task(twice())
         await asked(ccos)
@@ -423,7 +424,7 @@ async def test_what_one_asks_next_is_not_answered_by_the_last_answer(tmp_path: P
 async def test_closing_withdraws_what_still_waits(tmp_path: Path) -> None:
     async with opened(tmp_path) as ccos:
         extending = extensions(ccos)
-        task = asyncio.create_task(extending.extend(EXECUTION, "script-1", excess(11, 10)))
+        task = asyncio.create_task(extending.extend(EXECUTION, "script-1", excess(11, 10), CALLER))
         approval = await asked(ccos)
         await extending.aclose()
         withdrawn = await ccos.resolver.approvals.get(approval.id)
