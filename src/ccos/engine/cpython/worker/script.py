@@ -165,5 +165,5 @@ def _flush() -> None:
         try:
             if stream is not None:
                 stream.flush()
-        except Exception:  # noqa: S112 - a script may have put anything there
+        except BaseException:  # noqa: S112 - a script may have put anything there
             continue
