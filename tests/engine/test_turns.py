@@ -58,14 +58,15 @@ async def test_long_turns_run_side_by_side_up_to_the_number_of_threads() -> None
         assert sorted(await asyncio.gather(*begun)) == [0, 1, 2]
 
 
-async def test_short_turn_overtakes_a_long_one() -> None:
+async def test_short_turns_overtake_long_ones() -> None:
     release = threading.Event()
-    with turns(2) as two:
-        long = two.begin(lambda: release.wait(10))
-        assert await asyncio.wait_for(two.begin(lambda: "short").future, 5) == "short"
-        assert not long.over
+    with turns(4) as four:
+        long = [four.begin(lambda: release.wait(10)) for _ in range(3)]
+        short = [four.begin(lambda: "short").future for _ in range(20)]
+        assert await asyncio.wait_for(asyncio.gather(*short), 5) == ["short"] * 20
+        assert not any(one.over for one in long)
         release.set()
-        assert await long.future
+        assert all([await one.future for one in long])
 
 
 async def test_turns_beyond_the_threads_wait_and_are_all_made() -> None:
@@ -81,11 +82,11 @@ async def test_turns_beyond_the_threads_wait_and_are_all_made() -> None:
 
 
 async def test_thread_that_was_replaced_serves_again_later() -> None:
-    with turns(2) as two:
+    with turns(3) as three:
         for _ in range(20):
-            slow = [two.begin(lambda: time.sleep(0.003)).future for _ in range(4)]
-            assert await asyncio.gather(*slow) == [None] * 4
-        assert threads_alive() == 2
+            slow = [three.begin(lambda: time.sleep(0.003)).future for _ in range(6)]
+            assert await asyncio.gather(*slow) == [None] * 6
+        assert threads_alive() == 3
 
 
 async def test_end_is_waited_for_although_the_turn_is_awaited_no_more() -> None:
@@ -120,9 +121,8 @@ def test_several_event_loops_use_the_same_threads() -> None:
 
         def of_a_loop(number: int) -> None:
             async def main() -> list[int]:
-                return await asyncio.gather(
-                    *(two.begin(partial(mul, number, one)).future for one in range(100))
-                )
+                begun = [two.begin(partial(mul, number, one)) for one in range(100)]
+                return [await one.future for one in begun]
 
             results[number] = asyncio.run(main())
 

@@ -1,9 +1,9 @@
 """Turns of scripts: calls that block, made in threads for whoever awaits them.
 
-Most turns are so short that they would mostly consist of being handed over. So one thread serves
-all of them, which wakes the fewest processors and fights least for the interpreter; the event loop
-is woken once for all turns that came to their end meanwhile. A thread whose turn turns out to be
-long is replaced by another one, so that long turns run side by side.
+Most turns are so short that they would mostly consist of being handed over. So two threads serve
+all of them, one while the other waits: more would only fight for the interpreter. The event loop is
+woken once for all turns that came to their end meanwhile. A thread whose turn turns out to be long
+is replaced by another one, so that long turns run side by side.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+_SERVING: Final = 2
+"""Threads that take the turns as they come."""
 _PATIENCE_SECONDS: Final = 0.001
 """How long others wait for a turn before another thread serves them."""
 
@@ -77,8 +79,8 @@ class Turns:
         self._name = name
         self._queue: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
         self._servers: list[_Server] = []
+        self._serving: list[_Server] = []
         self._resting: list[_Server] = []
-        self._serving: _Server | None = None
         self._changing = threading.Lock()
         self._stopped = False
         self._arrivals: dict[asyncio.AbstractEventLoop, _Arrivals] = {}
@@ -91,7 +93,7 @@ class Turns:
         arrivals = self._arrivals_of(asyncio.get_running_loop())
         turn = Turn(work, arrivals)
         self._queue.put(turn)
-        if self._serving is None:
+        if len(self._serving) < _SERVING:
             self.look_after_waiting()
         arrivals.expect()
         return turn
@@ -108,19 +110,26 @@ class Turns:
             server.thread.join()
 
     def look_after_waiting(self) -> None:
-        """Let another thread serve if turns wait for one that takes long. From any thread."""
-        if self._queue.empty() or not (self._serving is None or self._serving.is_long_at_it()):
+        """Let another thread serve if turns wait and too few serve. From any thread."""
+        if self._queue.empty():
             return
         with self._changing:
-            if self._stopped:
+            if self._stopped or not self._has_opening():
                 return
             if self._resting:
-                self._serving = self._resting.pop()
-                self._serving.call()
+                self._serving.append(self._resting.pop())
+                self._serving[-1].call()
             elif len(self._servers) < self._most:
-                self._serving = _Server(self._serve, f"{self._name}-{len(self._servers)}")
-                self._servers.append(self._serving)
-                self._serving.thread.start()
+                server = _Server(self._serve, f"{self._name}-{len(self._servers)}")
+                self._servers.append(server)
+                self._serving.append(server)
+                server.thread.start()
+
+    def _has_opening(self) -> bool:
+        """Whether fewer serve than should; one that takes long does not serve any more."""
+        if len(self._serving) == _SERVING:
+            self._serving = [one for one in self._serving if not one.is_long_at_it()]
+        return len(self._serving) < _SERVING
 
     def _serve(self, server: _Server) -> None:
         while (turn := self._queue.get()) is not None:
@@ -128,17 +137,17 @@ class Turns:
             turn.take()
             server.since = None
             del turn  # or it, and all it refers to, would live until the next one
-            if self._serving is not server:
+            if server not in self._serving:
                 self._rest(server)
         self._queue.put(None)  # for the next one that looks
 
     def _rest(self, server: _Server) -> None:
-        """Wait to be called, unless the one that serves now takes long itself."""
+        """Wait to be called, unless there is need for it at once."""
         with self._changing:
-            if self._stopped:
+            if self._stopped or server in self._serving:
                 return
-            if self._serving is not None and self._serving.is_long_at_it():
-                self._serving = server
+            if self._has_opening():
+                self._serving.append(server)
                 return
             self._resting.append(server)
         server.wait()
