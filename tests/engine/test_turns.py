@@ -45,10 +45,10 @@ async def test_what_a_call_raises_is_raised_where_it_is_awaited() -> None:
         assert await one.begin(lambda: "goes on").future == "goes on"
 
 
-async def test_short_turns_are_all_served_by_one_thread() -> None:
+async def test_turns_one_after_the_other_need_two_threads_at_most() -> None:
     with turns(8) as many:
-        idents = await asyncio.gather(*(many.begin(threading.get_ident).future for _ in range(200)))
-    assert len(set(idents)) == 1
+        idents = {await many.begin(threading.get_ident).future for _ in range(300)}
+    assert 1 <= len(idents) <= 2
 
 
 async def test_long_turns_run_side_by_side_up_to_the_number_of_threads() -> None:
