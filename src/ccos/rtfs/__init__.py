@@ -1,0 +1,1 @@
+"""RTFS: the language of plans and capabilities, compiled to the Python that Monty runs."""
