@@ -35,6 +35,8 @@ pub struct Counts {
     pub calls: u64,
     /// Bytes of printed text.
     pub printed: usize,
+    /// Time that the script waited for the host.
+    pub waited: Duration,
 }
 
 /// The one run that there can be.
@@ -337,6 +339,15 @@ impl Desk {
 
     /// The next answers for this run.
     fn receive(&self) -> Result<Vec<Answer>, Stop> {
+        let begin = Instant::now();
+        let received = self.receive_answers();
+        if let Some(run) = lock(&self.run).as_mut() {
+            run.counts.waited += begin.elapsed();
+        }
+        received
+    }
+
+    fn receive_answers(&self) -> Result<Vec<Answer>, Stop> {
         let request = lock(&self.run).as_ref().map(|run| run.request);
         loop {
             let message = self.next_message()?;

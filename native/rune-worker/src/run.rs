@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use rune::alloc::limit;
 use rune::runtime::{Future as RuneFuture, budget};
@@ -35,9 +36,11 @@ pub struct Outcome {
     /// Its value, or why there is none.
     pub value: Result<Json, Failure>,
     /// Instructions; None if unknown.
-    pub instructions: Option<u64>,
+    pub instructions: Option<usize>,
     /// Most bytes above what the process held before.
     pub memory_peak: usize,
+    /// From beginning to end.
+    pub took: Duration,
     /// Whether the worker itself came to harm.
     pub broken: bool,
 }
@@ -50,6 +53,7 @@ impl Outcome {
             value: Err(failure),
             instructions: Some(0),
             memory_peak: 0,
+            took: Duration::ZERO,
             broken: false,
         }
     }
@@ -74,27 +78,28 @@ pub fn call(
     };
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
-    let instructions = allowed.instructions.unwrap_or(usize::MAX - 1);
-    let work = async {
-        let value = work(unit, hash, &arguments, allowed.result).await;
-        (value, remaining_instructions(instructions))
-    };
-    let limited = budget::with(instructions, work);
+    let begin = Instant::now();
+    let work = work(unit, hash, &arguments, allowed.result);
+    let limited = budget::with(allowed.instructions.unwrap_or(usize::MAX), work);
     let limited = limit::with(allowed.memory.unwrap_or(usize::MAX), limited);
     let driven = catch_unwind(AssertUnwindSafe(|| drive(desk, limited)));
+    let took = begin.elapsed();
     let memory_peak = ALLOCATOR.peak_usage().saturating_sub(before);
-    let (value, remaining, broken) = match driven {
-        Ok(Some((value, remaining))) => (value, remaining, false),
-        Ok(None) => (Err(Failure::new("runtime", "The call ended.")), None, false),
+    let (value, broken) = match driven {
+        Ok(Some(value)) => (value, false),
+        Ok(None) => (Err(Failure::new("runtime", "The call ended.")), false),
         Err(_) => {
             let failure = Failure::new("runtime", "The virtual machine panicked.");
-            (Err(failure), None, true)
+            (Err(failure), true)
         }
     };
+    // Rune lets nobody read a budget; only one that is used up tells how much that was.
+    let exhausted = matches!(&value, Err(failure) if failure.kind == "budget");
     Outcome {
         value,
-        instructions: remaining.map(|remaining| (instructions - remaining) as u64),
+        instructions: allowed.instructions.filter(|_| exhausted),
         memory_peak,
+        took,
         broken,
     }
 }
@@ -177,23 +182,6 @@ fn finished(value: &Value, max_result: usize) -> Result<Json, Failure> {
         ValueError::Memory => Failure::new("memory", error.to_string()),
         ValueError::Unfit { .. } => Failure::new("value", error.to_string()),
     })
-}
-
-/// How many instructions of a budget are left; None if that cannot be told.
-///
-/// Rune lets nobody read a budget, so the rest of it is taken away and counted. An optimised build
-/// does that in a single step (the loop has a closed form); others may have to give up.
-fn remaining_instructions(budget: usize) -> Option<usize> {
-    let most = if cfg!(debug_assertions) { 50_000_000 } else { usize::MAX };
-    let mut rest = budget::acquire();
-    let mut count = 0;
-    while count < most {
-        if !rest.take() {
-            return Some(count);
-        }
-        count += 1;
-    }
-    (budget <= most).then_some(count)
 }
 
 /// Remembers that a task can go on.

@@ -211,6 +211,7 @@ impl Worker {
         let statistics = json!({
             "instructions": outcome.instructions,
             "memory_peak": outcome.memory_peak,
+            "compute_us": microseconds(outcome.took.saturating_sub(counts.waited)),
             "calls": counts.calls,
             "printed": counts.printed,
         });
@@ -280,6 +281,10 @@ fn compiled(request: i64, unit: &Unit) -> Json {
         "uses": uses,
         "diagnostics": unit.diagnostics,
     })
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn size(number: u64) -> usize {
