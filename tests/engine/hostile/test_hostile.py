@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ccos.assembly import Ccos
+from ccos.engine.budget import Allowance, Budget, Dimension
 from ccos.engine.executions import CompilationContext, ExecutionContext, ExecutionResult
 from ccos.engine.policy import SecurityLevel, level_policy
 from ccos.errors import ScriptError
@@ -28,7 +33,33 @@ CASES: list[dict[str, Any]] = [
     for path in sorted(Path(__file__).parent.glob("*.toml"))
     for case in tomllib.loads(path.read_text())["case"]
 ]
-VIOLATIONS = {"CCOS-SCRIPT-SECURITY", "CCOS-SCRIPT-RESOURCE", "CCOS-BUDGET-EXHAUSTED"}
+VIOLATIONS = {"CCOS-SCRIPT-SECURITY", "CCOS-SCRIPT-RESOURCE"}
+
+
+class Server(ThreadingHTTPServer):
+    """Says hello, and counts who comes."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hello)
+        self.port: int = self.server_address[1]
+        self.visits = 0
+
+    def get_request(self) -> Any:
+        self.visits += 1
+        return super().get_request()
+
+
+class _Hello(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 @dataclass
@@ -39,6 +70,7 @@ class Arena:
     ccos: Ccos
     subscription: Subscription
     folder: Path
+    server: Server
 
     def run(self, entry: dict[str, Any], timeout: float) -> ExecutionResult:
         result: ExecutionResult = self.portal.call(self._run, entry, timeout)
@@ -46,11 +78,18 @@ class Arena:
 
     async def _run(self, entry: dict[str, Any], timeout: float) -> ExecutionResult:
         source = entry["source"]
-        for name in ("SECRET_FILE", "PLAIN_FILE"):
+        for name in ("SECRET_FILE", "PLAIN_FILE", "CANARY", "TWIN"):
             source = source.replace(name, str(self.folder / name))
+        source = source.replace("PORT", str(self.server.port))
+        limits = entry.get("budget", {})
+        allowances = {Dimension(name): Allowance(limit) for name, limit in limits.items()}
         return await self.ccos.script_engine.execute_script_source(
             source,
-            ExecutionContext(timeout=timeout, environment={"GIVEN": "given"}),
+            ExecutionContext(
+                timeout=timeout,
+                environment={"GIVEN": "given"},
+                budget=Budget(allowances) if allowances else None,
+            ),
             CompilationContext(policy=level_policy(SecurityLevel(entry["level"]))),
         )
 
@@ -73,8 +112,14 @@ class Arena:
 def arena_of(folder: Path, isolation: str) -> Iterator[Arena]:
     folder.joinpath("SECRET_FILE").write_text(SECRET)
     folder.joinpath("PLAIN_FILE").write_text("plain text")
-    with start_blocking_portal() as portal:
-        opening = opened(folder / "home", CCOS_SCRIPT_ENGINE_ISOLATION=isolation)
+    with start_blocking_portal() as portal, Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        opening = opened(
+            folder / "home",
+            CCOS_SCRIPT_ENGINE_ISOLATION=isolation,
+            CCOS_REQUIRE_HTTPS="false",
+            CCOS_EGRESS_PRIVATE_HOSTS="127.0.0.1",
+        )
         with portal.wrap_async_context_manager(opening) as ccos:
 
             async def subscribe() -> Subscription:
@@ -83,10 +128,12 @@ def arena_of(folder: Path, isolation: str) -> Iterator[Arena]:
                         EventType.SCRIPT_COMPILED,
                         EventType.SCRIPT_EXECUTED,
                         EventType.SECURITY_VIOLATION,
+                        EventType.BUDGET_EXHAUSTED,
                     ]
                 )
 
-            yield Arena(portal, ccos, portal.call(subscribe), folder)
+            yield Arena(portal, ccos, portal.call(subscribe), folder, server)
+            server.shutdown()
 
 
 @pytest.fixture(scope="module", params=["jail", "interpreter"])
@@ -114,23 +161,31 @@ def refusal(arena: Arena, case: dict[str, Any]) -> tuple[ScriptError, str, Event
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_refused_and_twin_works(arena: Arena, case: dict[str, Any]) -> None:
-    since = time.time()
+    since, visits = time.time(), arena.server.visits
     error, said, ending = refusal(arena, case)
     assert error.code == case["refused"], error.message
     assert case["says"] in error.message
+    assert "limit" not in case or error.details["limit"] == case["limit"]
     assert SECRET not in f"{said}{error.as_dict()}"
+    # Whatever it said, nothing happened: no file, no process that makes one, no connection.
+    assert not os.path.lexists(arena.folder / "CANARY")
+    if case["level"] == "safe":
+        assert arena.server.visits == visits
 
     violation = error.code in VIOLATIONS or "Permission denied" in error.message
     wanted = {ending} | ({EventType.SECURITY_VIOLATION} if violation else set())
+    if error.code == "CCOS-BUDGET-EXHAUSTED" and "wall_clock_ms" not in case.get("budget", {}):
+        wanted.add(EventType.BUDGET_EXHAUSTED)
     told = arena.events(since, wanted)
     endings = [one for one in told if one.type is ending and not one.data["success"]]
     assert len(endings) == 1
-    entries = arena.portal.call(arena.ccos.audit.tail, 20)
+    entries = arena.portal.call(arena.ccos.audit.tail, 300)
     of_it = [one for one in entries if one.data.get("script_id") == endings[0].data["script_id"]]
     assert wanted <= {EventType(one.event_type) for one in of_it}
     assert SECRET not in str([one.data for one in of_it])
 
-    twin = arena.run(case["twin"], 5.0)
+    (arena.folder / "TWIN").unlink(missing_ok=True)
+    twin = arena.run(case["twin"] | {"budget": case.get("budget", {})}, 5.0)
     assert twin.error is None, twin.error
     assert twin.value == case["twin"]["value"]
     assert SECRET not in f"{twin.value}{twin.stdout}{twin.stderr}"
@@ -138,7 +193,31 @@ def test_refused_and_twin_works(arena: Arena, case: dict[str, Any]) -> None:
     assert health.details["active_executions"] == 0
 
 
+def test_a_worker_that_is_killed_is_replaced(arena: Arena) -> None:
+    """As the operating system does when memory runs out; what the script holds ends with it."""
+    spin = {"source": "while True: pass", "level": "safe"}
+    since = time.time()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(arena.run, spin, 9.0)
+        give_up = time.monotonic() + 8
+        while not (busy := [one for one in interpreters() if one.cpu_percent(0.05) > 20]):
+            assert time.monotonic() < give_up
+        for one in busy:
+            one.kill()
+        error = running.result().error
+    assert error is not None
+    assert error.code == "CCOS-SCRIPT-RESOURCE"
+    assert error.details["limit"] == "worker"
+    told = arena.events(since, {EventType.SECURITY_VIOLATION})
+    assert told[-1].data["violation_type"] == "CCOS-SCRIPT-RESOURCE"
+    assert arena.run({"source": "6 * 7", "level": "safe"}, 5.0).value == 42
+
+
+def interpreters() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "monty" in one.name()]
+
+
 def test_corpus_is_large_and_has_no_id_twice() -> None:
     names = [case["id"] for case in CASES]
-    assert len(names) >= 150
+    assert len(names) >= 200
     assert len(names) == len(set(names))
