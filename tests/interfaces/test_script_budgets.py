@@ -61,7 +61,7 @@ class Waiting:
             self.process.communicate()
 
     def ended(self) -> Result:
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return Result(self.process.returncode, out, err)
 
 

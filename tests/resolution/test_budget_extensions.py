@@ -63,7 +63,7 @@ async def asked(ccos: Ccos, *, besides: Approval | None = None) -> Approval:
         found[:] = [one for one in await pending(ccos) if one != besides]
         return bool(found)
 
-    await until(waits)
+    await until(waits, seconds=60)
     (approval,) = found
     return approval
 
@@ -251,7 +251,7 @@ async def test_a_question_does_not_outlive_the_execution(
             approval = await asked(elsewhere)
             if how == "cancel":
                 assert await ccos.script_engine.cancel_execution(EXECUTION)
-                await until(nobody_asks)
+                await until(nobody_asks, seconds=30)
             elif how == "stop the engine":
                 await ccos.script_engine.stop()
         await asyncio.gather(task, return_exceptions=True)
