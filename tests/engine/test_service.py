@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ccos.assembly import Ccos
+from ccos.engine.cache import CacheConfig
 from ccos.engine.executions import CompilationContext, ExecutionContext
 from ccos.engine.health import ServiceStatus
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
@@ -27,7 +29,7 @@ from ccos.errors import (
     ScriptToolNotFoundError,
     SecurityViolationError,
 )
-from ccos.events import EventType
+from ccos.events import Event, EventType
 from opening import happened, opened, until
 
 from .engines import FILES, PRODUCTION, SAFE, SLEEP, SPIN, another, code, run
@@ -167,6 +169,12 @@ async def test_a_text_may_be_as_large_as_configured_and_no_larger(
     with pytest.raises(CompilationError, match="larger than the 100 bytes"):
         await engine.compile_script("#" + "é" * 50)
     await engine.compile_script("#" * 100)
+
+
+async def test_a_refusal_names_the_script_whose_errors_are_kept(engine: ScriptEngine) -> None:
+    with pytest.raises(CompilationError) as refused:
+        await engine.compile_script("x = (")
+    assert engine.get_compilation_errors(refused.value.details["script_id"])
 
 
 async def test_a_faulty_text_is_refused_with_its_place(engine: ScriptEngine) -> None:
@@ -322,7 +330,92 @@ async def test_what_falls_out_of_the_cache_is_compiled_again(engine: ScriptEngin
     assert values == [0, 1, 2, 3, 4]
 
 
+async def test_one_script_can_be_cached_otherwise_than_all_others(engine: ScriptEngine) -> None:
+    never = (await engine.compile_script("1")).script_id
+    small = (await engine.compile_script(f"2  # {'x' * 200}")).script_id
+    other = (await engine.compile_script("3")).script_id
+    await engine.cache_script(never, CacheConfig(enabled=False))
+    await engine.cache_script(small, CacheConfig(size_limit=100))
+    await engine.cache_script(other)
+    assert [(await engine.precompile_script(one)).cached for one in (never, other)] == [False, True]
+    assert engine.get_cache_statistics().bytes < 200
+    values = [(await engine.execute_script(one)).value for one in (never, small, other)]
+    assert values == [1, 2, 3]
+
+
+async def test_what_is_no_script_cannot_be_cached_nor_in_no_time(engine: ScriptEngine) -> None:
+    with pytest.raises(ScriptNotFoundError):
+        await engine.cache_script("script_none")
+    with pytest.raises(ConfigurationError, match="ttl"):
+        CacheConfig(ttl=0)
+
+
+async def test_memory_can_be_given_up_and_nothing_is_compiled_again(engine: ScriptEngine) -> None:
+    identity = (await engine.compile_script("1 + 1")).script_id
+    assert engine.cleanup_resources().entries == 1
+    assert engine.get_cache_statistics().entries == 0
+    assert (await engine.precompile_script(identity)).cached
+    assert (await engine.execute_script(identity)).value == 2
+
+
+# What happened elsewhere.
+
+
+async def test_a_script_deleted_by_another_engine_is_gone_here_once_it_is_told(ccos: Ccos) -> None:
+    engine, elsewhere = ccos.script_engine, another(ccos)
+    identity = (await engine.compile_script("1")).script_id
+    async with elsewhere:
+        heard = elsewhere.subscribe(EventType.SCRIPT_UNLOADED)
+        await elsewhere.delete_script(identity)
+        event = await anext(aiter(heard))
+    assert await engine.handle_event(event)
+    with pytest.raises(ScriptNotFoundError):
+        await engine.execute_script(identity)
+
+
+async def test_events_that_mean_nothing_to_it_are_left_alone(engine: ScriptEngine) -> None:
+    made = await engine.compile_script("1")
+    assert not await engine.handle_event(Event(EventType.SCRIPT_EXECUTED))
+    assert await engine.handle_event(Event(EventType.SCRIPT_UNLOADED))
+    assert (await engine.precompile_script(made.script_id)).cached
+    assert await engine.handle_event(Event(EventType.CACHE_CLEARED))
+    assert engine.get_cache_statistics().entries == 0
+
+
+async def test_configuration_changed_elsewhere_is_read_anew(ccos: Ccos) -> None:
+    reading = another(ccos, reload=lambda: ScriptEngineConfig(max_source_size=50))
+    assert await reading.handle_event(Event(EventType.CONFIGURATION_UPDATED))
+    assert reading.get_config().max_source_size == 50
+
+
+async def test_what_is_published_reaches_who_listens(engine: ScriptEngine) -> None:
+    heard = engine.subscribe("script_cached")
+    engine.publish(Event(EventType.SCRIPT_CACHED, data={"script_id": "x"}))
+    assert (await anext(aiter(heard))).data == {"script_id": "x"}
+
+
 # Settings.
+
+
+async def test_a_configuration_can_be_looked_at_before_it_is_used(engine: ScriptEngine) -> None:
+    engine.validate_config(ScriptEngineConfig(max_source_size=50))
+    with pytest.raises(ConfigurationError, match="max_source_size"):
+        engine.validate_config(ScriptEngineConfig(max_source_size=0))
+    assert engine.get_config().max_source_size != 50
+
+
+async def test_changed_limits_leave_everybody_where_they_are(engine: ScriptEngine) -> None:
+    running = await asleep(engine, "one", "two")
+    await engine.set_limits(ResourceLimits(max_concurrent_operations=2, operation_timeout=0.05))
+    assert not await engine.readiness_check()
+    with pytest.raises(EngineBusyError):
+        await run(engine, "1")
+    await engine.set_limits(ResourceLimits(max_concurrent_operations=3))
+    assert (await run(engine, "1")).value == 1
+    assert await engine.readiness_check()
+    for one in ("one", "two"):
+        await engine.cancel_execution(one)
+    assert {(await one).status for one in running} == {"cancelled"}
 
 
 @pytest.mark.parametrize(
@@ -357,6 +450,8 @@ async def test_another_configuration_holds_at_once_and_ends_what_runs(
     assert (await task).status == "cancelled"
     assert code(await run(engine, "print('x' * 20)")) == "CCOS-SCRIPT-RESOURCE"
     assert (await run(engine, "print('x' * 9)")).success
+    assert code(await run(engine, "print('é' * 5)")) == "CCOS-SCRIPT-RESOURCE"
+    assert (await run(engine, "print('é' * 4)")).stdout == "éééé\n"
     assert len(await happened(ccos, EventType.CONFIGURATION_UPDATED)) == 1
 
 
@@ -442,6 +537,27 @@ async def test_health_has_figures_that_were_measured(engine: ScriptEngine) -> No
     assert details["worker_memory_bytes"] > MIB
     await run(engine, SPIN, FILES, timeout=0.3)
     assert (await engine.get_resource_usage()).cpu_percent is not None
+
+
+async def test_performance_is_measured(engine: ScriptEngine) -> None:
+    before = await engine.get_performance_metrics()
+    assert before.request_times == ()
+    await run(engine, "1")
+    after = (await engine.get_performance_metrics()).as_dict()
+    assert len(after["request_times"]) == 1
+    assert after["request_times"][0] > 0
+    assert after["memory_usage"] > 1024 * 1024
+    assert after["queue_sizes"] == {"a place in the engine": 0, "a place at level safe": 0}
+    assert after["custom_metrics"]["cache_misses"] >= 1
+
+
+async def test_it_is_alive_and_ready_while_it_runs(engine: ScriptEngine) -> None:
+    assert (engine.service_name(), engine.service_version()) == ("script_engine", version("ccos"))
+    assert engine.liveness_check()
+    assert await engine.readiness_check()
+    await engine.stop()
+    assert not engine.liveness_check()
+    assert not await engine.readiness_check()
 
 
 async def test_metrics_count_from_the_last_reset(engine: ScriptEngine) -> None:

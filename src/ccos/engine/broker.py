@@ -131,14 +131,16 @@ class Broker:
 
     def printed(self, stream: str, text: str) -> None:
         """Keep what was printed, and show it to whoever follows."""
-        self._room -= len(text)
-        if self._room < 0:
-            text = text[: self._room] or ""
-            self._keep(stream, text)
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if size > self._room:
+            fitting = text.encode("utf-8", "replace")[: self._room].decode("utf-8", "ignore")
+            self._room = 0
+            self._keep(stream, fitting)
             raise ResourceExceededError(
-                f"The script printed more than {self._output_bytes} characters.",
+                f"The script printed more than {self._output_bytes} bytes.",
                 details={"limit": "output", "allowed": self._output_bytes},
             )
+        self._room -= size
         self._keep(stream, text)
 
     def forbidden(self, what: str) -> None:

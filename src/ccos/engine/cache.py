@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ccos.engine.languages import Compiled
 from ccos.engine.policy import MIB
@@ -38,6 +38,32 @@ class UnitStore(Protocol):
     async def clear(self) -> dict[tuple[str, str], int]:
         """Forget all units, and return the size of each by its script and format."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """How one script is cached, within what holds for all.
+
+    Attributes:
+        enabled: False compiles it anew each time.
+        size_limit: Most bytes of its text and unit; a larger one is not kept in memory.
+        ttl: Seconds after which it is compiled anew.
+
+    Raises:
+        ConfigurationError: if a limit is not above 0.
+    """
+
+    enabled: bool = True
+    size_limit: int | None = None
+    ttl: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in (("size_limit", self.size_limit), ("ttl", self.ttl)):
+            if limit is not None and not limit > 0:
+                raise ConfigurationError(f"{name} of a cached script has to be above 0.")
+
+
+_AS_ALL: Final = CacheConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,7 @@ class CompileCache:
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._bytes = 0
         self._hits = self._misses = self._evictions = 0
+        self._configured: dict[str, CacheConfig] = {}
         self._cleared = 0
         """How often something was forgotten on purpose."""
 
@@ -105,7 +132,7 @@ class CompileCache:
             script_id: The script.
             unit_format: Name and version of the interpreter.
         """
-        if not self._enabled:
+        if not self._is_enabled(script_id):
             self._misses += 1
             return None
         held = self.held(script_id, unit_format)
@@ -122,9 +149,9 @@ class CompileCache:
         """As :meth:`get`, of what is in memory; nothing else is looked at, and no miss counted."""
         key = (script_id, unit_format)
         held = self._held.get(key)
-        if held is None or not self._enabled:
+        if held is None or not self._is_enabled(script_id):
             return None
-        if not self._is_fresh(held.stored_at):
+        if not self._is_fresh(script_id, held.stored_at):
             self._take_out(key)
             return None
         self._held.move_to_end(key)
@@ -136,10 +163,24 @@ class CompileCache:
 
         It outlives the process only if the store has the script with that very text.
         """
-        if self._enabled:
+        if self._is_enabled(script_id):
             now = self._clock()
             self._take_in((script_id, unit_format), compiled, now)
             await self._units.keep(script_id, unit_format, compiled, now=now)
+
+    def configure(self, script_id: str, config: CacheConfig) -> None:
+        """Cache a script otherwise than all others; holds for as long as this cache exists."""
+        self._configured[script_id] = config
+        for key in [key for key in self._held if key[0] == script_id]:
+            if config.size_limit is not None and self._held[key].size > config.size_limit:
+                self._take_out(key)
+
+    def empty(self) -> CacheStatistics:
+        """Give up what is in memory, which the database still has; returns what that was."""
+        removed = self._counted(len(self._held), self._bytes)
+        self._held.clear()
+        self._bytes = 0
+        return removed
 
     async def forget(self, script_id: str) -> None:
         """Forget what was compiled of a script, for every interpreter."""
@@ -168,21 +209,27 @@ class CompileCache:
             return None
         if stored.altered and self._on_altered is not None:
             self._on_altered(script_id, unit_format)
-        if stored.compiled is None or not self._is_fresh(stored.stored_at):
+        if stored.compiled is None or not self._is_fresh(script_id, stored.stored_at):
             return None
         # What was forgotten while it was being loaded stays forgotten.
         if cleared == self._cleared:
             self._take_in((script_id, unit_format), stored.compiled, stored.stored_at)
         return stored.compiled
 
-    def _is_fresh(self, stored_at: float) -> bool:
-        return self._ttl is None or self._clock() - stored_at < self._ttl
+    def _is_enabled(self, script_id: str) -> bool:
+        return self._enabled and self._configured.get(script_id, _AS_ALL).enabled
+
+    def _is_fresh(self, script_id: str, stored_at: float) -> bool:
+        own = self._configured.get(script_id, _AS_ALL).ttl
+        limits = [limit for limit in (own, self._ttl) if limit is not None]
+        return not limits or self._clock() - stored_at < min(limits)
 
     def _take_in(self, key: tuple[str, str], compiled: Compiled, stored_at: float) -> None:
         if key in self._held:
             self._take_out(key)
         size = compiled_size(compiled)
-        if size > self._max_bytes:
+        own = self._configured.get(key[0], _AS_ALL).size_limit
+        if size > self._max_bytes or (own is not None and size > own):
             return
         self._held[key] = _Held(compiled, size, stored_at)
         self._bytes += size

@@ -111,6 +111,35 @@ class Meters:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PerformanceMetrics:
+    """How quick an engine is and what that takes; what was not measured is None.
+
+    Attributes:
+        request_times: Seconds of the last executions, up to a thousand, oldest first.
+        memory_usage: Bytes of all workers.
+        cpu_usage: Percent of a processor that the workers took since the last look.
+        queue_sizes: How many executions wait, by what they wait for.
+        custom_metrics: Hits and misses of the compile cache, and active executions.
+    """
+
+    request_times: tuple[float, ...]
+    memory_usage: int
+    cpu_usage: float | None
+    queue_sizes: dict[str, int]
+    custom_metrics: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its parts as JSON data."""
+        return {
+            "request_times": list(self.request_times),
+            "memory_usage": self.memory_usage,
+            "cpu_usage": self.cpu_usage,
+            "queue_sizes": self.queue_sizes,
+            "custom_metrics": self.custom_metrics,
+        }
+
+
 class WorkerMeters:
     """Memory and processor time of worker processes, as the operating system counts them."""
 

@@ -297,6 +297,7 @@ class Library:
                 level=policy.name,
             )
         except (CompilationError, SecurityViolationError) as error:
+            error.details.setdefault("script_id", identity)
             self._keep_errors(identity, script.name, error)
             await self._ledger.write(*self._refusal(script, policy, error))
             raise

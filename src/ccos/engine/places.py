@@ -25,7 +25,7 @@ class Places:
         self._free = count
         """Below 0 while more are inside than there are places, after there came to be fewer."""
         self._limit = waiting
-        self._purpose = purpose
+        self.purpose = purpose
         self._queued = 0
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -50,8 +50,8 @@ class Places:
             return
         if self._queued >= self._limit:
             raise EngineBusyError(
-                f"{self._queued} executions wait for {self._purpose} already.",
-                details={"waiting": self._queued, "purpose": self._purpose},
+                f"{self._queued} executions wait for {self.purpose} already.",
+                details={"waiting": self._queued, "purpose": self.purpose},
             )
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(caller, deque()).append(turn)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from ccos.audit import AuditTrail
 from ccos.engine.broker import SOURCE, Emit
 from ccos.engine.budget import ExtensionApprover, NobodyExtends
-from ccos.engine.cache import CompileCache
+from ccos.engine.cache import CacheConfig, CompileCache
 from ccos.engine.executions import (
     ChunkType,
     CompilationContext,
@@ -19,7 +20,14 @@ from ccos.engine.executions import (
     ExecutionContext,
     ExecutionResult,
 )
-from ccos.engine.health import Meters, ResourceUsage, ServiceHealth, ServiceStatus, WorkerMeters
+from ccos.engine.health import (
+    Meters,
+    PerformanceMetrics,
+    ResourceUsage,
+    ServiceHealth,
+    ServiceStatus,
+    WorkerMeters,
+)
 from ccos.engine.hosts import HostModules, HttpRequests
 from ccos.engine.languages import Language
 from ccos.engine.ledger import Ledger
@@ -176,7 +184,23 @@ class ScriptEngine:
         """Whether it accepts executions."""
         return self._running_since is not None
 
+    def service_name(self) -> str:
+        """What it is called."""
+        return SERVICE_NAME
+
+    def service_version(self) -> str:
+        """The version of this package."""
+        return version("ccos")
+
     # Configuration
+
+    def validate_config(self, config: ScriptEngineConfig) -> None:
+        """Make sure that a configuration makes sense, without working under it.
+
+        Raises:
+            ConfigurationError: naming the first value that does not.
+        """
+        config.validate()
 
     def get_config(self) -> ScriptEngineConfig:
         """How it works now."""
@@ -496,6 +520,23 @@ class ScriptEngine:
 
     # Cache
 
+    async def cache_script(self, script_id: str, config: CacheConfig | None = None) -> None:
+        """Have a kept script compiled and cached, otherwise than all others if ``config`` says so.
+
+        Raises:
+            ScriptNotFoundError: if there is no such script.
+            ScriptError: if it can no longer be compiled.
+        """
+        self._need_running()
+        if config is not None:
+            self._cache.configure((await self._store.get(script_id)).script_id, config)
+        await self._library.load(script_id)
+
+    def cleanup_resources(self) -> CacheStatistics:
+        """Give up memory for what the database has as well; returns what that was."""
+        self._library.forget_all()
+        return self._cache.empty()
+
     async def clear_cache(self) -> CacheStatistics:
         """Give up what was compiled, here and in the database; returns what that was."""
         self._library.forget_all()
@@ -516,6 +557,41 @@ class ScriptEngine:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Hear of no more."""
         self._events.unsubscribe(subscription)
+
+    def publish(self, event: Event) -> None:
+        """Let those hear of an event who want it. It is not put on the audit trail."""
+        self._events.publish(event)
+
+    async def handle_event(self, event: Event) -> bool:
+        """Take in what happened elsewhere, such as in another process on the same database.
+
+        A script that was unloaded there, a cache that was cleared and a configuration that was
+        changed are what this engine would not notice by itself.
+
+        Returns:
+            Whether an event of that type means something to this engine.
+
+        Raises:
+            ConfigurationError: if the new configuration makes no sense; nothing changes then.
+        """
+        match event.type:
+            case EventType.SCRIPT_UNLOADED:
+                await self._library.forget(str(event.data.get("script_id", "")))
+            case EventType.CACHE_CLEARED:
+                self.cleanup_resources()
+            case EventType.CONFIGURATION_UPDATED:
+                await self.reload_config()
+            case _:
+                return False
+        return True
+
+    def liveness_check(self) -> bool:
+        """Whether it runs at all, or has to be started again."""
+        return self.is_running()
+
+    async def readiness_check(self) -> bool:
+        """Whether an execution would be taken now and not wait for a place."""
+        return (await self.health_check()).status is ServiceStatus.HEALTHY
 
     async def health_check(self) -> ServiceHealth:
         """How it is, by figures measured now."""
@@ -555,6 +631,23 @@ class ScriptEngine:
         """Counts and times since the start, or since they were reset."""
         uptime = None if self._running_since is None else time.time() - self._running_since
         return self._meters.as_dict() | {"uptime": uptime}
+
+    async def get_performance_metrics(self) -> PerformanceMetrics:
+        """How quick it is, and what that takes."""
+        usage = await self.get_resource_usage()
+        cache = self._cache.statistics
+        queues = (self._all_places, *self._own_places.values())
+        return PerformanceMetrics(
+            request_times=tuple(self._meters.recent),
+            memory_usage=usage.memory_bytes,
+            cpu_usage=usage.cpu_percent,
+            queue_sizes={one.purpose: one.waiting for one in queues},
+            custom_metrics={
+                "active_executions": usage.active_executions,
+                "cache_hits": cache.hits,
+                "cache_misses": cache.misses,
+            },
+        )
 
     def reset_metrics(self) -> None:
         """Count from nothing."""
