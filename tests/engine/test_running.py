@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -573,3 +575,57 @@ async def test_statistics_asked_for_by_many_at_once_count_nothing_twice(tmp_path
         assert {one.total_executions for one in asked} == {5}
         told = [one for one in await ccos.audit.tail(1000) if one.event_type == "script_executed"]
         assert len(told) == 5
+
+
+class Hesitant:
+    """Python, which takes its time to find out whether it is isolated."""
+
+    def __init__(self, python: Any) -> None:
+        self._python = python
+        self.asked = threading.Event()
+        self.goes_on = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._python, name)
+
+    def check_isolation(self, policy: SecurityPolicy) -> None:
+        self.asked.set()
+        self.goes_on.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def hesitant(home: Path) -> AsyncIterator[tuple[ScriptEngine, Hesitant, str]]:
+    """An engine that hesitates before its first execution, and a script."""
+    async with opened(home) as ccos:
+        python = Hesitant(ccos.script_engine._languages[0])
+        async with another(ccos, languages=[python]) as service:
+            yield service, python, await kept(service, "1")
+
+
+async def test_an_engine_that_is_stopped_meanwhile_does_not_begin(tmp_path: Path) -> None:
+    async with hesitant(tmp_path) as (service, python, identity):
+        execution = asyncio.create_task(service.execute_script(identity))
+        await asyncio.to_thread(python.asked.wait, 10)
+        await service.stop()
+        python.goes_on.set()
+        with pytest.raises(EngineStoppedError):
+            await execution
+        await service.start()
+        assert (await service.execute_script(identity)).value == 1
+
+
+async def test_a_stream_that_is_left_before_it_begins_runs_nothing(tmp_path: Path) -> None:
+    async with hesitant(tmp_path) as (service, python, identity):
+        stream = service.execute_script_stream(identity)
+        first = asyncio.ensure_future(anext(aiter(stream)))
+        await asyncio.to_thread(python.asked.wait, 10)
+        first.cancel()
+        python.goes_on.set()
+        await asyncio.gather(first, return_exceptions=True)
+        await service.stop()
+        assert first.cancelled()
+        assert (await service.get_execution_stats()).total_executions == 0
+        await service.start()
+        chunks = [chunk.type async for chunk in service.execute_script_stream(identity)]
+        assert chunks[-1] is ChunkType.COMPLETE
+        assert (await service.get_execution_stats()).total_executions == 1
