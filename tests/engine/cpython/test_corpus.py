@@ -24,6 +24,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ccos.assembly import Ccos
 from ccos.engine.budget import Allowance, Budget, Dimension
+from ccos.engine.cpython import CPythonWorkers
+from ccos.engine.cpython.worker.containment import NAMESPACES
 from ccos.engine.executions import CompilationContext, ExecutionContext, ExecutionResult
 from ccos.engine.jail import kernel
 from ccos.engine.policy import MIB, SecurityPolicy
@@ -66,6 +68,8 @@ class Arena:
     ccos: Ccos
     subscription: Subscription
     folder: Path
+    has_namespace: bool
+    """Whether scripts have a namespace of process ids of their own."""
     last: float = 0.0
 
     @property
@@ -161,7 +165,13 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
                     ]
                 )
 
-            yield Arena(portal, ccos, portal.call(subscribe), folder)
+            has_namespace = portal.call(_containment) in NAMESPACES
+            yield Arena(portal, ccos, portal.call(subscribe), folder, has_namespace)
+
+
+async def _containment() -> str:
+    async with CPythonWorkers(processes=1, max_waiting=0) as workers:
+        return await workers.containment()
 
 
 def refusal(arena: Arena, case: dict[str, Any]) -> tuple[ScriptError, str, EventType]:
@@ -176,6 +186,8 @@ def refusal(arena: Arena, case: dict[str, Any]) -> tuple[ScriptError, str, Event
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_refused_and_twin_works(arena: Arena, case: dict[str, Any]) -> None:
+    if case.get("namespace") and not arena.has_namespace:
+        pytest.skip("Here a script can change limits and priorities of its user's processes.")
     since, began = time.time(), time.monotonic()
     error, said, ending = refusal(arena, case)
     took = time.monotonic() - began

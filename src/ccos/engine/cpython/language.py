@@ -24,6 +24,8 @@ class CPythonLanguage:
     It is for Development alone. A script has all that its user has: files, network, processes,
     and the packages of this interpreter. What it does not have is the service itself: neither its
     memory, nor its variables, nor its terminal, and nothing of the script outlives its session.
+    That holds where the machine has Landlock or lets an ordinary user make namespaces; see
+    :func:`ccos.engine.jail.seclusion.seclude`.
     Time and random numbers are the machine's own, so a script cannot be replayed.
 
     Host functions are in the modules they are in on every other interpreter. Those that only

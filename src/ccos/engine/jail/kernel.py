@@ -279,5 +279,5 @@ def _bits(table: tuple[tuple[int, int], ...], abi: int) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import
-        file.write(text)
+    with open(path, "wb") as file:  # noqa: PTH123 - pathlib is slow to import
+        file.write(text.encode())

@@ -63,6 +63,7 @@ def _checked(result: int) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    # Opened by hand: pathlib takes longer to import than all the rest.
-    with open(path, "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write(text)
+    # Opened by hand: pathlib takes longer to import than all the rest. As bytes: a codec may lie
+    # where a user namespace cannot read any more.
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(text.encode())
