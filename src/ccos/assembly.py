@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ccos.audit import AuditTrail, HeadFile
 from ccos.config import Settings, load_settings
-from ccos.durable import DurableEngine
+from ccos.durable import DurableEngine, file_beside
 from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
 from ccos.engine import (
     PythonLanguage,
@@ -408,8 +408,7 @@ def _durable_url(settings: Settings) -> sa.URL:
     url = sa.make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
         return url
-    # A file of its own: the engine writes often, and must not hold up the executions.
-    return url.set(database=str(Path(url.database).with_suffix(".durable.sqlite")))
+    return url.set(database=str(file_beside(Path(url.database))))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

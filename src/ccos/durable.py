@@ -14,6 +14,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +27,11 @@ WORKFLOW_VERSION: Final = "1"
 _SCHEMA: Final = "ccos_durable"
 
 Workflow = Callable[..., Coroutine[Any, Any, Any]]
+
+
+def file_beside(database: Path) -> Path:
+    """The engine's own SQLite file: it writes often, and must not hold up the executions."""
+    return database.with_suffix(".durable.sqlite")
 
 
 class DurableEngine:

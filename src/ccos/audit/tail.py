@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ccos.audit.chain import GENESIS, hash_of, holds
 from ccos.audit.head import HeadFile
-from ccos.audit.trail import GENESIS, Verification, _hash_of, _holds
+from ccos.audit.trail import Verification
 from ccos.storage.schema import audit_entries
 
 _ENTRIES: Final = 100
@@ -40,7 +41,7 @@ def verify_tail(
         return found(head.seq, "The signature of the head is not by this installation's key.")
     if head.seq > last:
         return found(last + 1, f"Entries {last + 1} to {head.seq} were cut off.")
-    if not _holds(connection, head):
+    if not holds(connection, head):
         return found(head.seq, f"Entry {head.seq} is not the one that was signed.")
     return found(None, "")
 
@@ -56,7 +57,7 @@ def _first_break(rows: list[Any]) -> tuple[int, str] | None:
         if row.prev_hash != previous:
             return seq, f"Entry {seq} does not continue the one before it."
         try:
-            actual = _hash_of(row._mapping)
+            actual = hash_of(row._mapping)
         except ValueError:
             return seq, f"Entry {seq} is not readable."
         if row.hash != actual:

@@ -8,13 +8,14 @@ beside the database, so that cutting off the tail or replacing the whole table s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ccos.audit.chain import GENESIS, hash_of, holds
 from ccos.audit.head import Head, HeadFile
 from ccos.audit.redaction import redacted
 from ccos.canonical import canonical_json, content_hash
@@ -23,7 +24,6 @@ from ccos.events import Event, EventBus
 from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import audit_entries
 
-GENESIS: Final = "sha256:" + "0" * 64
 _POSTGRES_LOCK: Final = 0x43434F5341554449
 _PAGE: Final = 1000
 _BEFORE_ALL: Final = -(2**63)
@@ -96,7 +96,7 @@ class AuditTrail:
         if head is None and last is None and not damage:
             head = Head(0, GENESIS)
             self._head_file.advance(head)
-        self._anchored = await self._storage.read(lambda connection: _holds(connection, head))
+        self._anchored = await self._storage.read(lambda connection: holds(connection, head))
         self._newest_seen = head.seq if head is not None else 0
 
     async def adopt(self) -> Verification:
@@ -151,7 +151,7 @@ class AuditTrail:
         if signed == self._newest_seen:
             return signed <= last
         self._newest_seen = signed  # another process signed since
-        return _holds(connection, self._stored_head()[0])
+        return holds(connection, self._stored_head()[0])
 
     def _stored_head(self) -> tuple[Head | None, str]:
         """The head, and what is wrong with its file if it cannot be read."""
@@ -187,7 +187,7 @@ class AuditTrail:
             if row.seq != expected:
                 return bad(expected, f"Entry {expected} is missing; entry {row.seq} follows.")
             try:
-                actual = _hash_of(row._mapping)
+                actual = hash_of(row._mapping)
             except ValueError:
                 return bad(row.seq, f"Entry {row.seq} is not readable.")
             if row.prev_hash != previous:
@@ -222,16 +222,6 @@ class _Publication:
             self.bus.publish(event)
 
 
-def _holds(connection: sa.Connection, head: Head | None) -> bool:
-    """Whether a head is signed, and signs an entry that is there."""
-    if head is None or not head.signed:
-        return False
-    if head.seq == 0:
-        return True
-    query = sa.select(audit_entries.c.hash).where(audit_entries.c.seq == head.seq)
-    return connection.execute(query).scalar() == head.hash
-
-
 def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
     content: dict[str, Any] = {
         "seq": seq,
@@ -245,12 +235,6 @@ def _entry(seq: int, previous: str, event: Event) -> dict[str, Any]:
     }
     content["hash"] = content_hash(content)
     return content
-
-
-def _hash_of(entry: Mapping[str, Any]) -> str:
-    """The hash of an entry: SHA-256 over the canonical JSON of all its other fields."""
-    content = {name: value for name, value in entry.items() if name != "hash"}
-    return content_hash(content)
 
 
 def _from_row(row: Any) -> AuditEntry:

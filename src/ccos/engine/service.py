@@ -548,6 +548,10 @@ class ScriptEngine:
         """What is in memory, and hits, misses and evictions so far."""
         return self._cache.statistics
 
+    async def get_stored_cache(self) -> tuple[int, int]:
+        """How many compiled scripts the database has, for every process, and their bytes."""
+        return await self._units.size()
+
     # Observing
 
     def subscribe(self, *types: EventType | str, capacity: int = 1000) -> Subscription:

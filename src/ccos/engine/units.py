@@ -168,6 +168,13 @@ class CompiledUnits:
         )
         return {(row.script_id, row.format): row.size for row in rows}
 
+    async def size(self) -> tuple[int, int]:
+        """How many units are kept, and their bytes in all."""
+        total = sa.func.coalesce(sa.func.sum(compiled_scripts.c.size), 0)
+        query = sa.select(sa.func.count(), total).select_from(compiled_scripts)
+        entries, size = await self._storage.read(lambda one: one.execute(query).one())
+        return int(entries), int(size)
+
     async def _note_use(self, script_id: str, unit_format: str, now: float) -> None:
         statement = (
             sa.update(compiled_scripts)

@@ -51,15 +51,12 @@ async def health(*, common: Common = COMMON) -> ExitCode:
 
 @app.command
 async def stats(*, common: Common = COMMON) -> None:
-    """Show how often the kept scripts ran, from the first day on, in every process.
-
-    The figures of the cache are those of this process alone.
-    """
+    """Show how often the kept scripts ran, from the first day on, in every process."""
     async with opened(common) as session:
         engine = session.ccos.script_engine
         ran = await engine.get_execution_stats()
-        held = engine.get_cache_statistics()
-        session.screen.document({**ran.as_dict(), "cache": held.as_dict()})
+        entries, size = await engine.get_stored_cache()
+        session.screen.document({**ran.as_dict(), "cache": {"entries": entries, "bytes": size}})
         session.screen.fields(
             [
                 ("executions", ran.total_executions),
@@ -67,10 +64,8 @@ async def stats(*, common: Common = COMMON) -> None:
                 ("failed", ran.failed_executions),
                 ("average time", _time(ran.average_execution_time)),
                 ("memory used, in all", _shown(ran.total_memory_used)),
-                *(
-                    (f"cache of this process, {name}", value)
-                    for name, value in held.as_dict().items()
-                ),
+                ("compiled scripts", entries),
+                ("bytes of them", size),
             ]
         )
         if ran.popular_scripts:

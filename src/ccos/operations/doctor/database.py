@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ccos.config.settings import masked_url
+from ccos.durable import file_beside
 from ccos.errors import SchemaTooNewError, StorageError
 from ccos.operations.doctor.checks import Check, Status
 from ccos.operations.doctor.reading import (
@@ -97,8 +98,7 @@ def whole(url: str) -> Iterator[Check]:
     if path is None:
         yield Check("files", Status.OK, "The Postgres server looks after its own files.")
         return
-    # The durable engine keeps its state in a file beside it.
-    files = [one for one in (path, path.with_suffix(".durable.sqlite")) if _holds_data(one)]
+    files = [one for one in (path, file_beside(path)) if _holds_data(one)]
     if not files:
         yield Check("files", Status.OK, "There are none yet.")
     deadline = time.monotonic() + _QUICK_CHECK_SECONDS
