@@ -137,7 +137,7 @@ class Person:
         self.asked: list[Use] = []
         self.waiting = asyncio.Event()
 
-    async def extend(self, execution_id: str, script_id: str, use: Use) -> float:
+    async def extend(self, execution_id: str, script_id: str, use: Use, caller: str) -> float:
         self.asked.append(use)
         self.waiting.set()
         await asyncio.sleep(self.seconds)

@@ -118,6 +118,19 @@ async def test_what_a_script_raises_is_a_result_with_its_place(tmp_path: Path) -
         assert result.as_dict()["error"]["code"] == "CCOS-SCRIPT-RAISED"
 
 
+async def test_an_exception_that_the_interpreter_cannot_make_is_told_as_such(
+    tmp_path: Path,
+) -> None:
+    async with engine(tmp_path) as service:
+        result = await run(service, "raise SystemExit(0)")
+        assert result.error is not None
+        assert "exceptions can only be called with zero or one string" in result.error.message
+        assert "nternal error" not in result.error.message
+        result = await run(service, "raise SystemExit('enough')")
+        assert result.error is not None
+        assert result.error.message.endswith("SystemExit: enough")
+
+
 async def test_a_kept_script_runs_from_another_opening(tmp_path: Path) -> None:
     async with engine(tmp_path) as service:
         identity = await kept(service, "def main(n):\n    return n + 1")

@@ -168,8 +168,7 @@ class Broker:
 
     async def charge(self, dimension: Dimension, amount: float) -> None:
         """Count a use, after asking a person where the budget says so."""
-        use = self.meter.excess(dimension, amount)
-        if use is not None:
+        while (use := self.meter.excess(dimension, amount)) is not None:
             await self._deal_with(use)
         self.meter.add(dimension, amount)
 
@@ -247,8 +246,7 @@ class Broker:
             return Raised(str(error))
 
     def _charge_from_thread(self, dimension: Dimension, amount: float) -> None:
-        use = self.meter.excess(dimension, amount)
-        if use is not None:
+        while (use := self.meter.excess(dimension, amount)) is not None:
             self._deal_with_from_thread(use)
         self.meter.add(dimension, amount)
 
@@ -267,15 +265,16 @@ class Broker:
         if use.action is WhenExhausted.APPROVAL:
             self._pause(True)
             try:
-                more = await self._approver.extend(self._context.execution_id, self._script_id, use)
+                more = await self._approver.extend(
+                    self._context.execution_id, self._script_id, use, self._context.caller
+                )
             finally:
                 self._pause(False)
             if more > 0:
                 self.meter.extend(use.dimension, more)
                 data = use.as_dict() | {"by": more}
                 self._ledger.add([self._event(EventType.BUDGET_EXTENDED, data)])
-                if use.used <= use.limit + more:
-                    return
+                return
         self._ledger.add([self._event(EventType.BUDGET_EXHAUSTED, use.as_dict())])
         raise exhausted(use)
 

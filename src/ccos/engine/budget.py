@@ -190,7 +190,7 @@ def exhausted(use: Use) -> BudgetExhaustedError:
 class ExtensionApprover(Protocol):
     """Asks a person for more of a budget."""
 
-    async def extend(self, execution_id: str, script_id: str, use: Use) -> float:
+    async def extend(self, execution_id: str, script_id: str, use: Use, caller: str) -> float:
         """By how much the dimension is extended; 0 for a no or for no answer in time."""
         ...
 
@@ -198,6 +198,6 @@ class ExtensionApprover(Protocol):
 class NobodyExtends:
     """Where nobody can be asked, the answer is no."""
 
-    async def extend(self, execution_id: str, script_id: str, use: Use) -> float:
+    async def extend(self, execution_id: str, script_id: str, use: Use, caller: str) -> float:
         """No."""
         return 0.0

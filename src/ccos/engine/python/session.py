@@ -419,7 +419,8 @@ class PythonSession:
         return ScriptRaisedError(f"{name}: {error}")
 
     def _runtime_failure(self, error: monty.MontyRuntimeError) -> ScriptError:
-        text = _cut(str(error), _MESSAGE_LIMIT)
+        # What the interpreter does not have is no fault of its own.
+        text = _cut(str(error).replace("Internal error in monty: ", "", 1), _MESSAGE_LIMIT)
         for limit in ("time", "memory"):
             if f"{limit} limit exceeded" in text or f"exceeded its {limit} limit" in text:
                 return ResourceExceededError(

@@ -57,9 +57,7 @@ class BudgetExtensions:
         self._open: dict[_Key, _Question] = {}
         self._answers: set[asyncio.Task[bool]] = set()
 
-    async def extend(
-        self, execution_id: str, script_id: str, use: Use, caller: str = "ccos"
-    ) -> float:
+    async def extend(self, execution_id: str, script_id: str, use: Use, caller: str) -> float:
         """By how much the dimension is extended; 0 for a no or for no answer in time."""
         key = (execution_id, use.dimension)
         needed = _needed(use)
