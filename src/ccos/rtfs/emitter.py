@@ -595,7 +595,7 @@ class Emitter:
             case "keep" | "remove":
                 return kinds.vector_of(kinds.item_of(arguments[1]))
             case "each":
-                return self._mapped_kind(node)
+                return self._mapped_kind(node, depth)
             case "conj" if kinds.is_vector(arguments[0]):
                 return "vec"
             case "number_range" | "numbers":
@@ -605,14 +605,18 @@ class Emitter:
                 return "any"
         return function.kind
 
-    def _mapped_kind(self, node: nodes.LibraryCall) -> str:
+    def _mapped_kind(self, node: nodes.LibraryCall, depth: int) -> str:
         function = node.arguments[0]
         if isinstance(function, nodes.LibraryRef):
             if BY_NAME[function.name].python in ("inc", "dec"):
                 return kinds.vector_of("num")
             return kinds.vector_of(BY_NAME[function.name].kind.replace("small", "int"))
         if isinstance(function, nodes.Function) and len(function.clauses) == 1:
-            return kinds.vector_of(self.kind(function.clauses[0].body, 1))
+            [clause] = function.clauses
+            if len(clause.parameters) == 1 and isinstance(clause.parameters[0].pattern, nodes.Name):
+                item = kinds.item_of(self.kind(node.arguments[1], depth + 1))
+                clause.parameters[0].pattern.variable.kind = item
+            return kinds.vector_of(self.kind(clause.body, depth + 1))
         return "vec"
 
     # --- Binding --------------------------------------------------------------------------
@@ -1042,6 +1046,13 @@ class Emitter:
             _marked(node.at, " + ".join(parts)), SUM if len(parts) > 1 else codes_level(parts)
         )
 
+    def _join(self, node: nodes.LibraryCall) -> Code | None:
+        separator, parts = node.arguments
+        if self.kind(separator) != "str" or kinds.item_of(self.kind(parts)) != "str":
+            return None
+        joint, items = self._arguments([separator, parts])
+        return Code(f"{joint.at_least(ATOM)}.join({items})")
+
     def _count(self, node: nodes.LibraryCall) -> Code | None:
         kind = self.kind(node.arguments[0])
         if kinds.is_vector(kind) or kind in ("str", "map"):
@@ -1424,7 +1435,7 @@ class Emitter:
         if isinstance(node.value, nodes.Function):
             self._function_named(node.value, node.variable)
         else:
-            if node.variable.is_stable and not node.variable.is_global:
+            if node.variable.is_stable:
                 node.variable.kind = self.kind(node.value)
             self.into(node.value, Destination("assign", name))
         self._check_variable(name, node.type, node.variable.name, node.value, node.at)
@@ -1940,6 +1951,7 @@ _LIBRARY: Final[dict[str, Any]] = {
     "dec": Emitter._increment,
     "modulo": Emitter._modulo,
     "concat_text": Emitter._text_of,
+    "join": Emitter._join,
     "count": Emitter._count,
     "length": Emitter._count,
     "conj": Emitter._conj,

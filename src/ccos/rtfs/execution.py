@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import pydantic_monty as monty
@@ -55,24 +55,35 @@ class Failure:
     column: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostRequest:
+    """One host call; see ``rtfs_call`` in :mod:`ccos.rtfs.prelude`."""
+
+    key: str
+    target: str
+    arguments: list[Any]
+    line: int
+    keywords: list[int] = field(default_factory=list)
+    hints: dict[str, Any] | None = None
+    steps: list[str] = field(default_factory=list)
+
+
 class Host:
     """Answers what a program asks for.
 
     Args:
-        call: Performs one call. It is given the request (see ``host_call`` in
-            :mod:`ccos.rtfs.prelude`): ``key``, ``id``, ``arguments``, ``keywords``, ``hints``,
-            ``steps`` and ``line``.
+        call: Performs one call.
         event: Takes notice of steps, log lines and context values.
         context: The run's context, JSON data.
     """
 
     def __init__(
         self,
-        call: Callable[[dict[str, Any]], Outcome] | None = None,
+        call: Callable[[HostRequest], Outcome] | None = None,
         event: Callable[[dict[str, Any]], None] | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
-        self._call = call or _refuse
+        self._perform = call or _refuse
         self._event = event
         self.context = dict(context or {})
 
@@ -85,17 +96,20 @@ class Host:
             CONTEXT: self.context,
         }
 
-    def _calls(self, requests: list[dict[str, Any]]) -> dict[str, Outcome]:
-        return {request["key"]: self._call(request) for request in requests}
+    def _call(self, *request: Any) -> Outcome:
+        return self._perform(HostRequest(*request))
+
+    def _calls(self, requests: list[Any]) -> dict[str, Outcome]:
+        return {request[0]: self._call(*request) for request in requests}
 
     def _notice(self, event: dict[str, Any]) -> None:
         if self._event is not None:
             self._event(event)
 
 
-def _refuse(request: dict[str, Any]) -> Outcome:
+def _refuse(request: HostRequest) -> Outcome:
     """What a run without a host does."""
-    words = f"no call is allowed here: {request['id']}"
+    words = f"no call is allowed here: {request.target}"
     return {"error": {"kind": "SecurityViolation", "message": words}}
 
 

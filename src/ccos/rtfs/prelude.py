@@ -34,11 +34,35 @@ Value = Any
 if TYPE_CHECKING:
     rtfs_context: dict[str, Value]
 
-    def rtfs_call(request: dict[str, Value]) -> dict[str, Value]:
-        """The host performs one call; the program waits."""
+    def rtfs_call(
+        key: str,
+        target: str,
+        arguments: list[Value],
+        line: int,
+        keywords: list[int] = [],  # noqa: B006
+        hints: dict[str, Value] | None = None,
+        steps: list[str] = [],  # noqa: B006
+    ) -> dict[str, Value]:
+        """The host performs one call; the program waits.
 
-    def rtfs_calls(requests: list[dict[str, Value]]) -> dict[str, dict[str, Value]]:
-        """The host performs several calls; it answers when at least one has an outcome."""
+        Args:
+            key: The place of the call in the run: ``3``, or ``4/0/1`` in a parallel branch.
+            target: The id as the program writes it.
+            arguments: JSON data.
+            line: Of the program, counted from 1.
+            keywords: Which arguments were keywords; they may name properties.
+            hints: The hints in force by name, without ``runtime.`` and ``learning.``.
+            steps: The labels of the steps around the call.
+
+        Returns:
+            ``{"value": data}``, or ``{"error": {"kind", "type", "message", "data"}}``.
+        """
+
+    def rtfs_calls(requests: list[Value]) -> dict[str, dict[str, Value]]:
+        """The host performs several calls, each given as the arguments of ``rtfs_call``.
+
+        It answers the outcomes by key as soon as there is one; the others are asked for again.
+        """
 
     def rtfs_event(event: dict[str, Value]) -> None:
         """The host takes notice of something."""
@@ -2037,8 +2061,17 @@ def from_json(data: Value) -> Value:
     return data
 
 
+KNOWN_KEYS: dict[str, Value] = {}
+"""What names of JSON objects became so far."""
+
+
 def from_json_key(k: str) -> Value:
-    return k.encode() if KEYWORD.fullmatch(k) else k
+    known = KNOWN_KEYS.get(k)
+    if known is None:
+        known = k.encode() if KEYWORD.fullmatch(k) else k
+        if len(KNOWN_KEYS) < 1000:
+            KNOWN_KEYS[k] = known
+    return known
 
 
 JSON_TOKEN = re.compile(
@@ -2488,37 +2521,35 @@ def next_key() -> str:
 
 def host_call(target: Value, line: int, *values: Value) -> Value:
     """``(call id …)``: ask the host, and wait."""
-    if type(target) is not str and type(target) is not bytes:
+    kind = type(target)
+    if kind is bytes:
+        target = target.decode()
+    elif kind is not str:
         return type_fault("a keyword or a string as the id of a capability", target)
-    request = {
-        "key": next_key(),
-        "id": name_of(target),
-        "arguments": [to_json(value) for value in values],
-        "keywords": [i for i, value in enumerate(values) if type(value) is bytes],
-        "hints": merged_hints(),
-        "steps": list(RUN.steps),
-        "line": line,
-    }
-    if RUN.branch is None:
-        return settled(rtfs_call(request))
-    return settled(recorded(request))
+    arguments = [to_json(value) for value in values]
+    keywords = [i for i, value in enumerate(values) if type(value) is bytes]
+    request = [next_key(), target, arguments, line]
+    if keywords or RUN.hints or RUN.steps:
+        request += [keywords, merged_hints(), RUN.steps]
+    outcome = rtfs_call(*request) if RUN.branch is None else recorded(request)
+    return settled(outcome) if "error" in outcome else from_json(outcome["value"])
 
 
-def merged_hints() -> dict[str, Value]:
-    """The hints in force; inner ones win, hint by hint."""
+def merged_hints() -> Value:
+    """The hints in force, or None; inner ones win, hint by hint."""
+    if not RUN.hints:
+        return None
     result: dict[str, Value] = {}
     for hints in RUN.hints:
         result.update(hints)
     return result
 
 
-def settled(outcome: dict[str, Value]) -> Value:
-    """The value of an outcome; a failure is raised."""
-    if "error" not in outcome:
-        return from_json(outcome["value"])
+def settled(outcome: dict[str, Value]) -> NoReturn:
+    """Raise what a call failed with."""
     failure = outcome["error"]
     cause = failure.get("type")
-    return raise_error(
+    raise_error(
         Error(
             failure.get("kind", "CapabilityError"),
             failure.get("message", "the call failed"),
@@ -2528,11 +2559,11 @@ def settled(outcome: dict[str, Value]) -> Value:
     )
 
 
-def recorded(request: dict[str, Value]) -> dict[str, Value]:
+def recorded(request: Value) -> dict[str, Value]:
     """The outcome of a call in a parallel branch; one that has none yet ends the branch's turn."""
     known: dict[str, Value] = RUN.branch.outcomes
-    if request["key"] in known:
-        outcome: dict[str, Value] = known[request["key"]]
+    if request[0] in known:
+        outcome: dict[str, Value] = known[request[0]]
         return outcome
     RUN.branch.waiting.append(request)
     return fail("Suspended", "the branch waits for the host")
@@ -2596,7 +2627,7 @@ def in_parallel(branches: list[Value]) -> list[Value]:
             i
             for i in range(len(branches))
             if waiting[i] is not None
-            and len([request for request in waiting[i] if request["key"] in answers]) > 0
+            and len([request for request in waiting[i] if request[0] in answers]) > 0
         ]
     for error in failures:
         if error is not None:
