@@ -75,8 +75,8 @@ def test_explicit_types_of_yaml() -> None:
 
 
 def test_values_are_counted_before_they_are_built() -> None:
-    with pytest.raises(ImportDocumentError, match="more than 1000000 values"):
-        read_document(b'{"a": [' + b"[]," * 1_000_001 + b"0]}", location=WHERE)
+    with pytest.raises(ImportDocumentError, match="more than 700000 values"):
+        read_document(b'{"a": [' + b"[]," * 700_001 + b"0]}", location=WHERE)
     text = b'{"a": "' + b"," * 1_000_001 + b'"}'
     assert len(read_document(text, location=WHERE)["a"]) == 1_000_001
 
@@ -104,10 +104,10 @@ def alias_bomb(levels: int) -> bytes:
 
 def test_aliases_count_as_often_as_they_are_used() -> None:
     assert len(read_document(alias_bomb(4), location=WHERE)) == 4
-    with pytest.raises(ImportDocumentError, match="more than 1000000 values"):
+    with pytest.raises(ImportDocumentError, match="more than 400000 values"):
         read_document(alias_bomb(12), location=WHERE)
     # Counting while reading is what keeps merged objects from being built in the first place.
-    with pytest.raises(Exception, match="more than 1000000 values"):
+    with pytest.raises(Exception, match="more than 400000 values"):
         document._parse_yaml(alias_bomb(12).decode(), print)
 
 

@@ -33,6 +33,7 @@ _NOT_PLAIN: Final = frozenset(
 )  # fmt: skip
 _FORM_STYLES: Final = ("spaceDelimited", "pipeDelimited", "deepObject")
 _MAXIMUM_DEPTH: Final = 8
+_MAXIMUM_ARGUMENTS: Final = 500
 _NAMED_SCHEMA: Final = ("/components/schemas/", "/definitions/")
 
 
@@ -303,6 +304,8 @@ def _members(
             if properties.setdefault(name, (value, where))[0] != value:
                 return None
         required += members.required
+    if max(len(properties), len(required)) > _MAXIMUM_ARGUMENTS:
+        return None
     if depth == 0:
         for name in required:
             if name not in hidden:

@@ -10,8 +10,9 @@ from typing import Final
 from ccos.errors import ImportDocumentError
 from ccos.importers.openapi.references import Place
 
-MAXIMUM_OPERATIONS: Final = 5_000
-MAXIMUM_WORK: Final = 400_000
+MAXIMUM_LISTED: Final = 20_000
+MAXIMUM_OPERATIONS: Final = 2_000
+MAXIMUM_WORK: Final = 200_000
 MAXIMUM_SECONDS: Final = 30.0
 _MAXIMUM_NOTES: Final = 1_000
 _MAXIMUM_REASON: Final = 500

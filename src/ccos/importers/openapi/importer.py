@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, Literal
 
 from ccos.capabilities import Manifest
 from ccos.errors import ImportDocumentError
 from ccos.importers.openapi.declarations import METHODS, Incoming, callbacks, limited, webhooks
 from ccos.importers.openapi.findings import (
+    MAXIMUM_LISTED,
     MAXIMUM_OPERATIONS,
     MAXIMUM_SECONDS,
     Effort,
@@ -132,16 +133,15 @@ def import_openapi(
         effort=Effort(location, seconds=seconds),
     )
     quarantined: list[Quarantined] = []
-    named = list(_with_ids(shared.slug, list(_operations(shared, quarantined))))
+    operations = list(islice(_operations(shared, quarantined), MAXIMUM_LISTED + 1))
+    _check_number(len(operations), MAXIMUM_LISTED, location)
+    if select is None:
+        _check_number(len(operations), MAXIMUM_OPERATIONS, location)
+    named = list(_with_ids(shared.slug, operations))
     if select is not None:
         named = [one for one in named if _is_selected(*one, select)]
         quarantined = [one for one in quarantined if fnmatchcase(one.operation, select)]
-    if len(named) > MAXIMUM_OPERATIONS:
-        raise ImportDocumentError(
-            f"{location} has {len(named)} operations; at most {MAXIMUM_OPERATIONS} are imported.",
-            next_step="Select the operations that are wanted by a pattern.",
-            details={"location": location, "operations": len(named)},
-        )
+    _check_number(len(named), MAXIMUM_OPERATIONS, location)
     capabilities: list[Manifest] = []
     places: dict[str, str] = {}
     for operation, capability_id in named:
@@ -166,6 +166,15 @@ def import_openapi(
         tool_names(one.id for one in capabilities),
         places,
     )
+
+
+def _check_number(operations: int, limit: int, location: str) -> None:
+    if operations > limit:
+        raise ImportDocumentError(
+            f"{location} has more than {limit} operations that are wanted.",
+            next_step="Select fewer operations by a pattern.",
+            details={"location": location, "limit": limit},
+        )
 
 
 def _shared(

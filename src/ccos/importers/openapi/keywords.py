@@ -78,6 +78,8 @@ SIMPLE: Final = (
 )
 """Keywords whose values hold no schemas."""
 _ANYTHING: Final = frozenset({"const", "default"})
+_COUNTED: Final = re.compile(r"(\)?)\{(?:[0-9]{0,6},)?([0-9]{1,6})\}")
+_MAXIMUM_PATTERNS: Final = 100_000
 _MAXIMUM_EXAMPLES: Final = 3
 _MAXIMUM_EXAMPLE: Final = 200
 
@@ -86,18 +88,70 @@ class MisspeltError(Exception):
     """Why a keyword is left out."""
 
 
+class Patterns:
+    """Looks at the regular expressions of a document, each once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+        self._size = 0
+
+    def usable(self, pattern: Any) -> str:
+        """The pattern, or what it means where it comes from another language.
+
+        Raises:
+            MisspeltError: It is none, or too large to be compiled beside the others.
+        """
+        if not isinstance(pattern, str):
+            raise MisspeltError(
+                f"a pattern is text and cannot be {_shown(pattern)}, so it is left out"
+            )
+        if pattern not in self._known:
+            self._size += _compiled_size(pattern)
+            if self._size > _MAXIMUM_PATTERNS:
+                raise MisspeltError(
+                    f"{_shown(pattern)} makes the patterns too large, so it is left out"
+                )
+            spellings = _respelled(pattern)
+            self._known[pattern] = next((one for one in spellings if _compiles(one)), None)
+        found = self._known[pattern]
+        if found is None:
+            raise MisspeltError(
+                f"{_shown(pattern)} is no regular expression that can be used, so it is left out"
+            )
+        return found
+
+
+def _compiled_size(pattern: str) -> int:
+    """How large a pattern grows, roughly: repetitions of groups multiply what is inside them."""
+    times, size = 1, len(pattern)
+    for group, number in _COUNTED.findall(pattern):
+        if group:
+            times = min(times * max(1, int(number)), _MAXIMUM_PATTERNS)
+        else:
+            size += int(number)
+    return times * size
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        SchemaValidator({"pattern": pattern})
+    except InvalidManifestError:
+        return False
+    return True
+
+
 def flag(value: Any) -> bool:
     """Whether a flag is set, be it as a boolean or as its name."""
     return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
-def simple_keyword(keyword: str, value: Any, patterns: dict[str, str | None]) -> Any:
+def simple_keyword(keyword: str, value: Any, patterns: Patterns) -> Any:
     """The value of one of the ``SIMPLE`` keywords.
 
     Args:
         keyword: The keyword.
         value: What the document has.
-        patterns: Patterns that were looked at already; new ones are added.
+        patterns: Looks at regular expressions.
 
     Raises:
         MisspeltError: The keyword cannot have this value.
@@ -119,7 +173,7 @@ def simple_keyword(keyword: str, value: Any, patterns: dict[str, str | None]) ->
         number = _number(value)
         result = number if number is not None and number > 0 else None
     elif keyword == "pattern":
-        return _pattern(value, patterns)
+        return patterns.usable(value)
     elif keyword == "enum":
         result = _enum(value)
     elif keyword == "dependentRequired" and isinstance(value, dict):
@@ -242,33 +296,12 @@ def _enum(value: Any) -> list[Any] | None:
     return value if isinstance(value, list) and value else None
 
 
-def _pattern(value: Any, known: dict[str, str | None]) -> str:
-    if not isinstance(value, str):
-        raise MisspeltError(f"a pattern is text and cannot be {_shown(value)}, so it is left out")
-    if value not in known:
-        known[value] = next((one for one in _respelled(value) if _compiles(one)), None)
-    found = known[value]
-    if found is None:
-        raise MisspeltError(
-            f"{_shown(value)} is no regular expression that can be used, so it is left out"
-        )
-    return found
-
-
 def _respelled(pattern: str) -> list[str]:
     """The pattern, and what it means in the languages that it may come from."""
     bare = re.fullmatch(r"/(\^.*\$)/[a-z]*", pattern, re.DOTALL)
     usual = bare[1] if bare else pattern
     mended = usual.replace(r"\Z", "$").replace(r"\A", "^")
     return [usual, re.sub(r"(\\[wdsWDS])-(?=[^\]])", r"\1\\-", mended)]
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        SchemaValidator({"pattern": pattern})
-    except InvalidManifestError:
-        return False
-    return True
 
 
 def _shown(value: Any) -> str:

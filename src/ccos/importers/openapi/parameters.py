@@ -157,7 +157,7 @@ def read_argument(
     """
     parameter, at = described
     name, location = parameter["name"], parameter["in"]
-    schemas.effort.spend()
+    schemas.effort.spend(3)
     if location not in _STYLES:
         raise UnusableError(f"the parameter {name[:100]!r} has the location {location[:100]!r}", at)
     if location in ("header", "cookie") and not is_token(name):

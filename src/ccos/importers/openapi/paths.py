@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+from ccos.importers.openapi.references import UnusableError
 from ccos.providers.parameter_styles import placeholders
 
 _EXPRESSION: Final = re.compile(
@@ -15,6 +16,7 @@ _EXPRESSION: Final = re.compile(
     r"(?P<more>\*|[=:](?:[^{}]|\{[0-9,]*\})*)?\s*\}"
     r"|<(?:[a-z]+:)?(?P<angle>[A-Za-z_]\w*)>"
 )
+_MAXIMUM_LENGTH: Final = 2_000
 _COLON: Final = re.compile(r"(?<=/):([A-Za-z_]\w*)(?=[/?.:]|$)")
 
 
@@ -44,7 +46,12 @@ def path_template(path: str, described: Collection[str]) -> PathTemplate:
     Args:
         path: The path as the document has it. Its fragment is never sent (RFC 9110, section 7.1).
         described: Names of the path parameters that the document describes.
+
+    Raises:
+        UnusableError: It is too long.
     """
+    if len(path) > _MAXIMUM_LENGTH:
+        raise UnusableError(f"the path has more than {_MAXIMUM_LENGTH} characters")
     several: set[str] = set()
     query: list[str] = []
 

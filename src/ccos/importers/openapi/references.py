@@ -10,7 +10,10 @@ from ccos.errors import CcosError
 
 _MAXIMUM_HOPS: Final = 32
 _MAXIMUM_DOCUMENTS: Final = 100
-_MAXIMUM_INDEXED: Final = 200_000
+_MAXIMUM_REFERENCE: Final = 2_000
+_MAXIMUM_STEPS: Final = 100
+_MAXIMUM_SEARCHES: Final = 500
+_MAXIMUM_INDEXED: Final = 100_000
 _SCHEMA_GROUPS: Final = ("/components/schemas/", "/definitions/")
 _GROUPS: Final = (
     _SCHEMA_GROUPS,
@@ -81,6 +84,7 @@ class References:
         self._documents: dict[str, Mapping[str, Any] | None] = {"": document}
         self._load = load
         self._places: dict[tuple[str, str], Place] = {}
+        self._searches = 0
         self._identified: dict[str, dict[str, Place]] = {}
 
     def follow(self, value: Any, at: Place) -> tuple[Any, Place]:
@@ -108,16 +112,16 @@ class References:
         key = at.document, reference
         known = self._places.get(key)
         if known is None:
-            known = self._find(reference, at.document)
+            known = self._find(reference[:_MAXIMUM_REFERENCE], at.document)
             if known is None:
                 # Depends on where the reference stands, so it is not remembered.
-                return self._pasted(reference, at)
+                return self._pasted(reference[:_MAXIMUM_REFERENCE], at)
             self._places[key] = known
         return known
 
     def value(self, place: Place) -> Any:
         """The value at a place that `place` returned."""
-        return self._walk(self._documents[place.document], place)[0]
+        return self._walk(self._documents[place.document], place.pointer)
 
     def _find(self, reference: str, document: str) -> Place | None:
         url, fragment = urldefrag(reference)
@@ -150,7 +154,9 @@ class References:
         """Definitions that came into the document together with the schema that refers to them."""
         fragment = unquote(reference.partition("#")[2])
         pointer = at.pointer
-        while pointer and fragment.startswith("/"):
+        self._searches += 1
+        searched = fragment.startswith("/") and self._searches <= _MAXIMUM_SEARCHES
+        while pointer and searched:
             pointer = pointer.rpartition("/")[0]
             nested = Place(at.document, pointer + fragment)
             if self._exists(nested):
@@ -179,31 +185,30 @@ class References:
         return document or self._location
 
     def _exists(self, place: Place) -> bool:
-        return self._walk(self._documents[place.document], place)[0] is not _ABSENT
+        return self._walk(self._documents[place.document], place.pointer) is not _ABSENT
 
-    def _walk(self, value: Any, place: Place) -> tuple[Any, Place]:
-        steps = place.pointer.split("/")[1:]
-        here = Place(place.document, "")
+    def _walk(self, value: Any, pointer: str) -> Any:
+        steps = pointer.split("/")[1:]
+        if len(steps) > _MAXIMUM_STEPS:
+            return _ABSENT
         position = 0
         while position < len(steps):
-            taken = 1
             key = _unescaped(steps[position])
+            position += 1
             if isinstance(value, dict) and key not in value:
-                # Keys that hold slashes, written as they are.
-                for end in range(position + 2, len(steps) + 1):
-                    joined = "/".join(steps[position:end])
+                # A key that holds slashes, written as it is.
+                for end in range(position + 1, min(position + 8, len(steps)) + 1):
+                    joined = "/".join(steps[position - 1 : end])
                     if joined in value:
-                        key, taken = joined, end - position
+                        key, position = joined, end
                         break
             if isinstance(value, dict) and key in value:
                 value = value[key]
-            elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-                value = value[int(key)]
+            elif isinstance(value, list) and key.isdecimal() and int(key[:9]) < len(value):
+                value = value[int(key[:9])]
             else:
-                return _ABSENT, here
-            here = here.child(key)
-            position += taken
-        return value, here
+                return _ABSENT
+        return value
 
     def _ids(self, document: str) -> dict[str, Place]:
         """The places that ``$id`` and ``$anchor`` name, each found once."""

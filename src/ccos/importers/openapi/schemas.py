@@ -20,6 +20,7 @@ from ccos.importers.openapi.findings import Effort, Notes
 from ccos.importers.openapi.keywords import (
     SIMPLE,
     MisspeltError,
+    Patterns,
     examples,
     flag,
     matching_members,
@@ -32,7 +33,7 @@ Direction = Literal["request", "response"]
 
 DEFINITIONS_BYTES: Final = 48_000
 """How much of the named schemas one capability carries; what is further away is left open."""
-ALL_DEFINITIONS_BYTES: Final = 24_000_000
+ALL_DEFINITIONS_BYTES: Final = 8_000_000
 """How much all capabilities of a document carry, before each has to do with very little."""
 _FEW_BYTES: Final = 1_000
 
@@ -49,6 +50,8 @@ _HIDDEN: Final = {"request": "readOnly", "response": "writeOnly"}
 _NAMED_PLACE: Final = re.compile(r"/(?:components/schemas|definitions)/([A-Za-z0-9._-]{1,100})")
 _OPEN: Final[JsonSchema] = {"description": "Left open: the description is too large to carry."}
 _OVERLAP: Final = "one part allows all that another allows, so it is enough to satisfy any"
+_LOST: Final = 25
+"""A reference that leads nowhere costs more than a schema: it is looked for in several places."""
 _MEANT: Final = "no member has the type of the schema, so all are read as that type"
 _MAXIMUM_PARTS: Final = 30
 
@@ -92,7 +95,7 @@ class Schemas:
         self._keep = keep
         self._definitions: dict[tuple[Place, Direction], _Definition] = {}
         self._hidden: dict[tuple[Place, Direction], frozenset[str]] = {}
-        self._patterns: dict[str, str | None] = {}
+        self._patterns = Patterns()
         self._names: dict[str, Place] = {}
         self._left = ALL_DEFINITIONS_BYTES
 
@@ -204,6 +207,7 @@ class Schemas:
         except UnusableError as error:
             if isinstance(error, ExternalError) and not self.open_external:
                 raise ExternalError(str(error), at) from None
+            self.effort.spend(_LOST)
             self.notes.add(at, f"{error}, so anything is accepted")
             return {}
         needs.add(place)
@@ -311,7 +315,7 @@ class Schemas:
             here = at.child(keyword, name)
             if keyword == "patternProperties":
                 try:
-                    name = simple_keyword("pattern", name, self._patterns)
+                    name = self._patterns.usable(name)
                 except MisspeltError as error:
                     self.notes.add(here, str(error))
                     continue
@@ -364,6 +368,7 @@ class Schemas:
                 if not (direction == "request" and name in hidden)
             }
         if isinstance(required, list):
+            self.effort.spend(len(required) // 8)
             names = [
                 name
                 for name in dict.fromkeys(one for one in required if isinstance(one, str))

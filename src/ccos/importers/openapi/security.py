@@ -29,6 +29,9 @@ _HANDSHAKES: Final = frozenset(
 )  # fmt: skip
 """HTTP schemes that answer a challenge or sign the request: a fixed secret is not enough."""
 
+_MAXIMUM_WAYS: Final = 50
+_MAXIMUM_SECRETS: Final = 8
+
 
 class UndescribedError(UnusableError):
     """The document names a security scheme and does not say what it is."""
@@ -79,7 +82,7 @@ class Security:
         Raises:
             UnusableError: No way to authenticate is supported.
         """
-        ways = [_requirement(one) for one in _listed(requirements)]
+        ways = [_requirement(one) for one in _listed(requirements)[:_MAXIMUM_WAYS]]
         ways = sorted(ways, key=self._rank) if self._preferred else ways
         if not ways or ({} in ways and not set(ways[0] or {}) & set(self._preferred)):
             return ()
@@ -107,6 +110,8 @@ class Security:
     def _all_of(self, way: dict[str, Any] | None, at: Place) -> tuple[AuthReference, ...]:
         if way is None:
             raise UnusableError("a security requirement is not an object", at)
+        if len(way) > _MAXIMUM_SECRETS:
+            raise UnusableError(f"a call needs more than {_MAXIMUM_SECRETS} secrets", at)
         found: dict[tuple[str, str, str], AuthReference] = {}
         for name in way:
             environment = _environment(f"{self._api}_{name}" if len(way) > 1 else self._api)

@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from ccos.importers.openapi.references import UnusableError
 from ccos.providers.http_request import unknown_host
 
+_MAXIMUM_URL: Final = 2_000
 _HOST_FIRST: Final = re.compile(
     r"(?:[a-z0-9-]+\.)+(?!html\b|json\b|php\b|ya?ml\b)[a-z]{2,}(?::[0-9]+)?(?:/|$)", re.IGNORECASE
 )
@@ -119,8 +120,10 @@ def _expanded(server: Any, given: Mapping[str, str]) -> str:
                 value = choices[0]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             raise UnusableError(f"the server variable {match[1][:100]!r} has no default")
-        return str(value)
+        return str(value)[:_MAXIMUM_URL]
 
+    if len(url) > _MAXIMUM_URL:
+        raise UnusableError(f"a server URL has more than {_MAXIMUM_URL} characters")
     return re.sub(r"\{([^{}]*)\}", value_of, url).strip()
 
 
