@@ -28,6 +28,7 @@ from ccos.engine.jail import probe
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
 from ccos.engine.modules import EgressRequests, host_modules
 from ccos.engine.policy import MIB
+from ccos.engine.rune import RuneLanguage, RuneWorkers
 from ccos.engine.service import ScriptEngine
 from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
@@ -168,11 +169,19 @@ class Ccos:
             seconds=settings.plan_timeout_seconds,
             calls=settings.plan_max_calls,
         )
+        isolation = None if self._without_jail() else cache(probe)
         interpreters = await exits.enter_async_context(
             PythonWorkers(
                 processes=settings.services.script_engine.workers,
                 max_waiting=_WAITING_PLANS,
-                isolation=None if self._without_jail() else cache(probe),
+                isolation=isolation,
+            )
+        )
+        machines = await exits.enter_async_context(
+            RuneWorkers(
+                processes=settings.services.script_engine.workers,
+                max_waiting=settings.services.script_engine.max_queue_size,
+                isolation=isolation,
             )
         )
         processes = await exits.enter_async_context(
@@ -187,13 +196,18 @@ class Ccos:
             timeout_seconds=settings.missing.human_approval_timeout_seconds,
         )
         exits.push_async_callback(extensions.aclose)
+        modules = host_modules()
         self.script_engine = ScriptEngine(
             _engine_config(settings),
             storage=storage,
             audit=self.audit,
             events=self.events,
-            languages=(PythonLanguage(interpreters), CPythonLanguage(processes)),
-            modules=host_modules(),
+            languages=(
+                PythonLanguage(interpreters),
+                CPythonLanguage(processes),
+                RuneLanguage(machines, modules),
+            ),
+            modules=modules,
             requests=EgressRequests(egress),
             seal=SnapshotSeal(key),
             approver=extensions,
