@@ -192,8 +192,6 @@ class Program:
     targets: list[HostTarget]
     diagnostics: list[Diagnostic]
     types: dict[str, Type]
-    capabilities: list[ListForm]
-    helpers: list[Form]
     frame: nodes.Frame
 
 
@@ -217,7 +215,6 @@ def analyse(
     *,
     module_source: ModuleSource | None = None,
     reserved: Iterable[str] = (),
-    artefacts: bool = False,
     visible: Mapping[str, Macro] | None = None,
 ) -> Program:
     """Resolve a program.
@@ -227,11 +224,10 @@ def analyse(
         macros: Expands macros.
         module_source: Texts of modules that the program does not define itself.
         reserved: Python names that variables must not get.
-        artefacts: Whether ``capability`` and ``plan`` forms stand for artefacts.
         visible: Macros that are defined already.
     """
     deepen_recursion()
-    analysis = Analysis(macros, module_source, frozenset(reserved), artefacts)
+    analysis = Analysis(macros, module_source, frozenset(reserved))
     return analysis.program(source, visible or {})
 
 
@@ -243,11 +239,9 @@ class Analysis:
         macros: Macros,
         module_source: ModuleSource | None,
         reserved: frozenset[str],
-        artefacts: bool,
     ) -> None:
         self._macros = macros
         self._module_source = module_source
-        self._artefacts = artefacts
         self._frame = nodes.Frame(None, set(reserved))
         self._top = Scope(None, self._frame, None, is_body=True)
         self._modules: dict[str, Module] = {}
@@ -260,8 +254,6 @@ class Analysis:
         self.targets: list[HostTarget] = []
         self.diagnostics: list[Diagnostic] = []
         self.types: dict[str, Type] = {}
-        self._capabilities: list[ListForm] = []
-        self._helpers: list[Form] = []
         self._unresolved: dict[str, Symbol] = {}
         self._foreign = 0
         self._counted: set[int] = set()
@@ -284,8 +276,6 @@ class Analysis:
             self.targets,
             self.diagnostics,
             self.types,
-            self._capabilities,
-            self._helpers,
             self._frame,
         )
 
@@ -422,11 +412,6 @@ class Analysis:
             return [Literal("nil", None, bare.start, bare.end)] if self._module.name == "" else []
         if name == "do" and len(bare.items) > 1:
             return bare.items[1:]
-        if self._artefacts and name in ("capability", "plan"):
-            self._capabilities.append(bare)
-            return []
-        if self._artefacts:
-            self._helpers.append(form)
         return None
 
     def _define_macro(self, form: ListForm) -> None:

@@ -21,6 +21,8 @@ from ccos.rtfs.emitter import Emitted, Span, TooDeepError, emit
 from ccos.rtfs.forms import Source
 from ccos.rtfs.macros import Macro, MacroError, MacroRunner, Macros
 from ccos.rtfs.reader import read_leniently
+from ccos.rtfs.targets import target_of
+from ccos.rtfs.types import Type
 
 ANSWER_JSON: Final = "to_json(result)"
 ANSWER_TAGGED: Final = "tagged(result)"
@@ -88,6 +90,16 @@ class Dependency:
     line: int
     column: int
 
+    @property
+    def canonical(self) -> str | None:
+        """The id as capabilities are compared by; None if it is computed."""
+        return None if self.identifier is None else target_of(self.identifier).identifier
+
+    @property
+    def version(self) -> str | None:
+        """The version that the id asks for, such as ``1.0``."""
+        return None if self.identifier is None else target_of(self.identifier).version
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledModule:
@@ -105,6 +117,7 @@ class CompiledModule:
         spans: Where the parts of ``python`` come from, by line.
         functions: What it defines at top level.
         dependencies: The host calls it makes.
+        types: What ``deftype`` and ``defstruct`` gave names to.
         warnings: What is doubtful.
     """
 
@@ -116,6 +129,7 @@ class CompiledModule:
     spans: Mapping[int, tuple[Span, ...]] = field(repr=False)
     functions: tuple[FunctionSignature, ...]
     dependencies: tuple[Dependency, ...]
+    types: Mapping[str, Type] = field(repr=False)
     warnings: tuple[Diagnostic, ...]
 
     @property
@@ -129,7 +143,8 @@ class CompiledModule:
         Args:
             answer: The expression that makes what leaves the sandbox from ``result``:
                 ``to_json(result)`` for JSON data, ``tagged(result)`` for data that keeps kinds
-                apart, ``shown(result)`` for text.
+                apart, ``shown(result)`` for text. To call a function of the program:
+                ``to_json(python_name(from_json(given)))``, with ``given`` as a variable.
         """
         return f"{self.runtime}\n{self.python}\n{answer}\n"
 
@@ -173,11 +188,21 @@ def compile_module(
     """
     source, diagnostics = read_leniently(text, name)
     raise_if_wrong(name, text, diagnostics)
+    return compile_source(source, module_source=module_source, run_macro=run_macro)
+
+
+def compile_source(
+    source: Source,
+    *,
+    module_source: ModuleSource | None = None,
+    run_macro: MacroRunner | None = None,
+) -> CompiledModule:
+    """As :func:`compile_module`, of forms that were read already."""
     with _runner(run_macro) as run:
         program = analyse(source, Macros(run), module_source=module_source, reserved=_reserved())
-        raise_if_wrong(name, text, program.diagnostics)
-        emitted = emitted_program(program, name, text)
-    return _compiled(name, text, program, emitted)
+        raise_if_wrong(source.name, source.text, program.diagnostics)
+        emitted = emitted_program(program, source.name, source.text)
+    return _compiled(source.name, source.text, program, emitted)
 
 
 def check(
@@ -251,7 +276,7 @@ def dependencies_of(targets: list[HostTarget], text: str) -> tuple[Dependency, .
 
 
 def _compiled(name: str, text: str, program: Program, emitted: Emitted) -> CompiledModule:
-    runtime = runtime_text(emitted.names | {"to_json", "tagged", "shown"})
+    runtime = runtime_text(emitted.names | {"to_json", "from_json", "tagged", "shown"})
     digest = hashlib.sha256(f"{text}\0{emitted.text}".encode()).hexdigest()
     functions = tuple(
         _signature(variable)
@@ -268,6 +293,7 @@ def _compiled(name: str, text: str, program: Program, emitted: Emitted) -> Compi
         {line: tuple(spans) for line, spans in emitted.spans.items()},
         functions,
         dependencies_of(program.targets, text),
+        program.types,
         tuple(sorted(warnings, key=lambda one: one.start)),
     )
 

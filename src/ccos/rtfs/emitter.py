@@ -27,7 +27,7 @@ from ccos.rtfs.forms import (
     head_name,
 )
 from ccos.rtfs.library import BY_NAME, IMPURE
-from ccos.rtfs.nodes import Node
+from ccos.rtfs.nodes import Node, place
 from ccos.rtfs.printer import printed
 from ccos.rtfs.typedata import type_data
 from ccos.rtfs.types import Scalar, Type, describes_sequence, type_text
@@ -643,6 +643,8 @@ class Emitter:
         """A statement that checks the type of a variable."""
         if kind is None or (value is not None and self._is_of(value, kind)):
             return
+        if value is not None:
+            self._warn_mismatch(value, kind, path, at)
         test = _SCALAR_TESTS.get(kind.name) if isinstance(kind, Scalar) else None
         if test is None:
             if kind != Scalar("any"):
@@ -651,6 +653,15 @@ class Emitter:
         self._line(f"if {test.format(name)}:", at)
         message = f"differs({type_text(kind)!r}, {name}, {path!r})"
         self._block.append([_marked(at, f"type_error({message})")])
+
+    def _warn_mismatch(self, value: Node, kind: Type, path: str, at: int) -> None:
+        """Say that a value is never of the type that it has to be of."""
+        known = _KIND_TYPES.get(self.kind(value).partition(":")[0])
+        if known is None or not isinstance(kind, Scalar) or kind.name in ("any", known):
+            return
+        if known in ("int", "a float") and kind.name == "float":
+            return
+        self._warn(f"{path} is never {type_text(kind)} here", at, "TypeValidationError")
 
     def _take_apart(self, pattern: nodes.Pattern, code: Code) -> None:
         """Statements that bind the variables of a pattern."""
@@ -890,8 +901,13 @@ class Emitter:
 
     def _check_arity(self, function: nodes.Function, node: nodes.Call) -> None:
         count = len(node.arguments)
-        if any(clause.accepts(count) for clause in function.clauses):
-            return
+        for clause in function.clauses:
+            if clause.accepts(count):
+                for parameter, argument in zip(clause.parameters, node.arguments, strict=False):
+                    if parameter.type is not None and not parameter.rest:
+                        path = f"argument `{_parameter_name(parameter)}` of `{function.name}`"
+                        self._warn_mismatch(argument, parameter.type, path, place(argument))
+                return
         takes = " or ".join(
             f"{clause.required}{' or more' if clause.has_rest else ''}"
             for clause in function.clauses
@@ -959,10 +975,19 @@ class Emitter:
                 return node
         try:
             result = getattr(prelude, function.python)(*values)
-        except Exception:
+        except Exception as failure:
+            self._warn_failure(node, failure)
             return node
         form = _constant_form(result, node.at)
         return node if form is None else nodes.Const(form, node.at)
+
+    def _warn_failure(self, node: nodes.LibraryCall, failure: Exception) -> None:
+        """Say that a call with constant arguments always fails."""
+        try:
+            error = prelude.caught(failure)
+        except Exception:
+            return
+        self._warn(f"`{node.name}` always fails here: {error.message}", node.at, error.kind)
 
     def _library_test(self, node: nodes.LibraryCall) -> Code | None:
         """A Python boolean for a library function that answers true or false."""
@@ -1845,6 +1870,17 @@ _CONST_KINDS: Final = {
     "keyword": "kw",
 }
 _TYPE_KINDS: Final = {"int": "int", "float": "num", "string": "str", "bool": "bool"}
+_KIND_TYPES: Final = {
+    "small": "int",
+    "int": "int",
+    "float": "a float",
+    "str": "string",
+    "bool": "bool",
+    "kw": "keyword",
+    "nil": "nil",
+    "vec": "a vector",
+    "map": "a map",
+}
 _SCALAR_TYPES: Final = {
     "int": "int",
     "string": "str",

@@ -1690,7 +1690,7 @@ HOST_FUNCTIONS: Final = {
     "current-time-millis": "ccos.system.current-timestamp-ms",
     "thread/sleep": "ccos.system.sleep-ms",
     "get-env": "ccos.system.get-env",
-    "file-exists?": "ccos.io.file-exists?",
+    "file-exists?": "ccos.io.file-exists",
     "read-file": "ccos.io.read-file",
     "write-file": "ccos.io.write-file",
     "http-fetch": "ccos.network.http-fetch",
