@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -35,7 +36,7 @@ from ccos.errors import (
 )
 from ccos.importers.openapi import import_openapi, read_document
 from ccos.providers.base import Invoker
-from ccos.providers.openapi import OpenApiInvoker
+from ccos.providers.openapi import OpenApiInvoker, preview_request
 from ccos.providers.secrets import EnvironmentSecrets
 
 KEY = "call-1"
@@ -417,3 +418,67 @@ async def test_only_its_own_kind_of_provider(egress: Egress) -> None:
     with pytest.raises(InvalidManifestError, match="not an OpenAPI operation"):
         await invoker(egress).invoke(other, {}, idempotency_key=KEY)
     await invoker(egress).aclose()
+
+
+def zoo(**operation: Any) -> Manifest:
+    schemes = {
+        "key": {"type": "apiKey", "in": "query", "name": "k"},
+        "user": {"type": "http", "scheme": "basic"},
+        "sid": {"type": "apiKey", "in": "cookie", "name": "sid"},
+    }
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Zoo"},
+        "paths": {"/pets/{id}": {"put": operation}},
+        "components": {"securitySchemes": schemes},
+    }
+    found = import_openapi(document, location="zoo.json", allow_unknown_server=True)
+    (capability,) = found.capabilities
+    return capability
+
+
+def test_a_preview_shows_the_request_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_KEY_TOKEN", "hidden")
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    capability = zoo(
+        security=[{"key": [], "user": [], "sid": []}],
+        requestBody={"content": {"application/json": {"schema": schema}}},
+    )
+    assert preview_request(capability, {"id": "a/b", "name": "Ü"}) == {
+        "method": "PUT",
+        "url": "https://zoo.base-url-unknown.invalid/pets/a%2Fb?k=$ZOO_KEY_TOKEN",
+        "headers": {
+            "accept": "application/json, */*;q=0.5",
+            "content-type": "application/json",
+            "idempotency-key": '"the%20same%20for%20every%20attempt"',
+            "authorization": "Basic base64($ZOO_USER_TOKEN)",
+            "cookie": "sid=$ZOO_SID_TOKEN",
+        },
+        "body": '{"name":"Ü"}',
+    }
+    with pytest.raises(InvalidArgumentsError, match="required") as caught:
+        preview_request(capability, {"id": "1"})
+    assert caught.value.details["faults"][0]["message"]
+
+
+def test_a_preview_of_bytes() -> None:
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    capability = zoo(requestBody={"required": True, "content": content})
+    shown = preview_request(capability, {"id": "1", "body": "AAH/"})
+    assert shown["body"] == {"base64": "AAH/"}
+    text = {"image/jpeg": {"schema": {"type": "string", "format": "byte"}}}
+    encoded = zoo(requestBody={"required": True, "content": text})
+    sent = preview_request(encoded, {"id": "1", "body": "AAH/"})
+    assert sent["body"] == "AAH/"
+    assert sent["headers"]["content-type"] == "image/jpeg"
+
+
+def test_nothing_is_sent_to_an_api_that_nobody_knows() -> None:
+    class Refuse:
+        async def request(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("a request was made")
+
+    calls = OpenApiInvoker(Refuse(), EnvironmentSecrets({}))
+    with pytest.raises(ProviderUnavailableError, match="does not say where the API is") as caught:
+        asyncio.run(calls.invoke(zoo(), {"id": "1"}, idempotency_key="k"))
+    assert caught.value.details == {"reason": "base-url-missing"}

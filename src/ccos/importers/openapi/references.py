@@ -37,7 +37,11 @@ class Place(NamedTuple):
 
     def child(self, *steps: str | int) -> Place:
         """The place some steps further down."""
-        return Place(self.document, self.pointer + "".join(f"/{escaped(str(s))}" for s in steps))
+        pointer = self.pointer
+        for step in steps:
+            text = str(step)
+            pointer += "/" + (escaped(text) if "/" in text or "~" in text else text)
+        return Place(self.document, pointer)
 
     def __str__(self) -> str:
         return f"{self.document}#{self.pointer}" if self.document else self.pointer
@@ -84,6 +88,7 @@ class References:
         self._documents: dict[str, Mapping[str, Any] | None] = {"": document}
         self._load = load
         self._places: dict[tuple[str, str], Place] = {}
+        self._values: dict[Place, Any] = {}
         self._searches = 0
         self._identified: dict[str, dict[str, Place]] = {}
 
@@ -121,7 +126,10 @@ class References:
 
     def value(self, place: Place) -> Any:
         """The value at a place that `place` returned."""
-        return self._walk(self._documents[place.document], place.pointer)
+        if place not in self._values:
+            root = self._documents[place.document]
+            self._values[place] = self._walk(root, place.pointer)
+        return self._values[place]
 
     def _find(self, reference: str, document: str) -> Place | None:
         url, fragment = urldefrag(reference)
@@ -157,10 +165,10 @@ class References:
         self._searches += 1
         searched = fragment.startswith("/") and self._searches <= _MAXIMUM_SEARCHES
         while pointer and searched:
-            pointer = pointer.rpartition("/")[0]
             nested = Place(at.document, pointer + fragment)
             if self._exists(nested):
                 return nested
+            pointer = pointer.rpartition("/")[0]
         raise UnusableError(f"the reference {reference[:200]!r} leads nowhere", at)
 
     def _target(self, url: str, document: str) -> str | None:
@@ -198,7 +206,7 @@ class References:
             if isinstance(value, dict) and key not in value:
                 # A key that holds slashes, written as it is.
                 for end in range(position + 1, min(position + 8, len(steps)) + 1):
-                    joined = "/".join(steps[position - 1 : end])
+                    joined = "/".join(map(_unescaped, steps[position - 1 : end]))
                     if joined in value:
                         key, position = joined, end
                         break
