@@ -1,0 +1,166 @@
+"""What one file is: the contracts that it keeps, or why it is none of a tool's business."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Final
+
+from ccos.migration.attributes_form import read_attributes, tools_by_attribute
+from ccos.migration.definitions import ToolDefinition
+from ccos.migration.discovery_config import DiscoveryConfig
+from ccos.migration.functions_form import declares_contract, read_functions
+from ccos.migration.header_form import DEFAULT_ENTRY, has_header, read_header
+from ccos.migration.hints import hint_for
+from ccos.migration.inspection import Inspection
+from ccos.migration.problems import MigrationErrorType, Problem, invalid
+from ccos.migration.reading import Described, Reading, Verdict, refused
+
+MAX_PROBLEMS: Final = 20
+MAX_TOOLS: Final = 256
+_NAMED: Final = 5
+
+
+def read_contract(inspection: Inspection, stem: str, config: DiscoveryConfig) -> Reading:
+    """What a file is, with every tool that it has and everything that is wrong.
+
+    Args:
+        inspection: Of its text.
+        stem: Its name without the ending, which is what a tool with a header is called.
+        config: Says which contracts are looked for.
+    """
+    warnings = tuple(
+        f"line {one.line}: {one.message}" for one in inspection.findings if one.severity != "error"
+    )[:MAX_PROBLEMS]
+    if _is_hook(inspection):
+        return Reading(Verdict.HOOK, _hook_reason(inspection), warnings=warnings)
+    if not inspection.compiled:
+        return refused(_compilation_problems(inspection), warnings)
+    described = list(_tools(inspection, stem, config))
+    if not described:
+        verdict, reason = _no_tool(inspection)
+        return Reading(verdict, reason, warnings=warnings)
+    problems = [problem for one in described for problem in one.problems]
+    tools = tuple(one for one in described if one.definition is not None)
+    if len(tools) > MAX_TOOLS:
+        problems = [invalid(f"It has {len(tools)} tools; at most {MAX_TOOLS} are allowed.")]
+        tools = ()
+    warnings += tuple(warning for one in described for warning in one.warnings)
+    if not tools:
+        return refused(problems[:MAX_PROBLEMS], warnings)
+    names = [one.definition.name for one in tools if one.definition is not None]
+    reason = f"It has {_listed('the tool', 'the tools', names)}."
+    return Reading(Verdict.TOOL, reason, tools, tuple(problems[:MAX_PROBLEMS]), warnings)
+
+
+def _tools(inspection: Inspection, stem: str, config: DiscoveryConfig) -> Iterable[Described]:
+    patterns, validate = config.patterns, config.validate_tools
+    marked = tools_by_attribute(inspection)
+    if patterns.direct_tools:
+        if declares_contract(inspection):
+            yield read_functions(inspection, validate=validate)
+        elif not marked and has_header(inspection):
+            yield read_header(inspection, stem)
+    for function in marked:
+        within = bool(function.module)
+        if patterns.module_tools if within else patterns.direct_tools:
+            found = read_attributes(function)
+            yield _qualified(found, stem, function.module, config) if within else found
+    if patterns.module_tools:
+        for module in sorted(inspection.modules, key=lambda one: (one.line, one.path)):
+            if not declares_contract(inspection, module.path):
+                continue
+            if _all_public(inspection, module.path):
+                found = read_functions(inspection, module.path, validate=validate)
+                yield _qualified(found, stem, module.path, config)
+            else:
+                yield Described(
+                    None,
+                    (
+                        invalid(
+                            f"The module {module.path} has a contract but is not public.",
+                            line=module.line,
+                            hint=f"Write pub mod {module.path.rpartition('::')[2]}.",
+                        ),
+                    ),
+                )
+
+
+def _all_public(inspection: Inspection, path: str) -> bool:
+    """Whether a module and all modules around it are public."""
+    public = {one.path for one in inspection.modules if one.public}
+    parts = path.split("::")
+    return all("::".join(parts[:end]) in public for end in range(1, len(parts) + 1))
+
+
+def _qualified(found: Described, stem: str, module: str, config: DiscoveryConfig) -> Described:
+    """A tool of a module under its long name, where that is asked for."""
+    if found.definition is None or not config.patterns.topic_module_function:
+        return found
+    name = ".".join([stem, *module.split("::"), found.definition.name])
+    definition: ToolDefinition = dataclasses.replace(found.definition, name=name)
+    return dataclasses.replace(found, definition=definition)
+
+
+def _compilation_problems(inspection: Inspection) -> list[Problem]:
+    found = [
+        Problem(
+            type=MigrationErrorType.COMPILATION_FAILED,
+            message=one.message,
+            hint=hint_for(one),
+            code=one.code,
+            line=one.line,
+            column=one.column,
+        )
+        for one in inspection.errors[:MAX_PROBLEMS]
+    ]
+    unsaid = Problem(
+        type=MigrationErrorType.COMPILATION_FAILED,
+        message="The compiler does not accept it and does not say why.",
+    )
+    return found or [unsaid]
+
+
+def _is_hook(inspection: Inspection) -> bool:
+    """Whether its functions answer events, by an attribute or all of them by their names.
+
+    The attribute is not of the language here, so such a file does not compile; that says nothing
+    against it where it comes from.
+    """
+    functions = inspection.functions.values()
+    if any(one.has("tool") for one in functions) or declares_contract(inspection):
+        return False
+    if any(one.has("hook") for one in functions):
+        return all(one.code == "unsupported" for one in inspection.errors)
+    public = [one for one in functions if one.public and not one.module]
+    return bool(public) and inspection.compiled and all(_is_answer(one.name) for one in public)
+
+
+def _is_answer(name: str) -> bool:
+    return name.startswith("on_")
+
+
+def _hook_reason(inspection: Inspection) -> str:
+    names = [
+        one.path
+        for one in inspection.functions.values()
+        if one.has("hook") or (one.public and _is_answer(one.name))
+    ]
+    listed = _listed("The function", "The functions", names)
+    return f"{listed} answer{'s' if len(names) == 1 else ''} events of another system."
+
+
+def _no_tool(inspection: Inspection) -> tuple[Verdict, str]:
+    if DEFAULT_ENTRY in inspection.functions:
+        return Verdict.SCRIPT, "It has main() and no tool contract; run it with `ccos script run`."
+    if inspection.functions:
+        names = list(inspection.functions)
+        listed = _listed("the function", "the functions", names)
+        return Verdict.LIBRARY, f"It has {listed} and no tool contract."
+    return Verdict.LIBRARY, "It has no functions."
+
+
+def _listed(one: str, several: str, names: list[str]) -> str:
+    first = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{one if len(names) == 1 else several} {first}{more}"
