@@ -59,7 +59,8 @@ class Result:
         print(f"  documents   {self.usable_documents} of {self.documents} ({whole:.1f} %)")
         print(f"  operations  {self.imported} of {self.operations} ({share:.2f} %)")
         print(
-            f"  seconds     {self.seconds:.1f} of processor time, worst {self.worst[0]:.2f} ({self.worst[1]})"
+            f"  seconds     {self.seconds:.1f} of processor time, "
+            f"worst {self.worst[0]:.2f} ({self.worst[1]})"
         )
         print(f"  peak memory {self.peak_megabytes} MB")
         for reason, number in sorted(self.lost.items(), key=lambda item: -item[1])[:10]:

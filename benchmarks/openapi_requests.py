@@ -1,8 +1,8 @@
 """Generated calls of all operations in a folder, checked by openapi-core.
 
-Run with ``python benchmarks/openapi_requests.py DIR [--every N] [--start K]``. For each operation that is imported,
-arguments are made from its input schema and the request is built, not sent; openapi-core then says
-whether the document allows it.
+Run with ``python benchmarks/openapi_requests.py DIR [--faults FILE]``; openapi-core has to be
+installed. For each operation that is imported, arguments are made from its input schema and the
+request is built, not sent; openapi-core then says whether the document allows it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from importers.request_checks import DocumentCheck, built
-from importers.samples import sample
-
 from ccos.capabilities import OpenApiProvider
 from ccos.errors import CcosError
 from ccos.importers.openapi import import_openapi, read_document
+from importers.request_checks import DocumentCheck, built
+from importers.samples import sample
 
 
 def main() -> None:

@@ -195,7 +195,8 @@ class _Maker:
         above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
         step = schema.get("multipleOf", 1)
         if above is not None:
-            low = above + (step if whole or high is None else (high - above) / 2)
+            top = high if high is not None else below
+            low = above + (step if whole or top is None else (top - above) / 2)
         if below is not None:
             high = below - (step if whole else (below - low) / 2 if low is not None else 0.5)
         low = low if low is not None else min(1, high if high is not None else 1)
