@@ -34,9 +34,8 @@ constants: st.SearchStrategy[Form] = st.one_of(
     keywords,
     st.sampled_from([Literal("nil", None), Literal("boolean", True)]),
 )
-scalars = st.sampled_from(
-    "int float string bool nil keyword symbol timestamp uuid any never".split()
-).map(Scalar)
+SCALARS = "int|float|string|bool|nil|keyword|symbol|timestamp|uuid|any|never"
+scalars = st.sampled_from(SCALARS.split("|")).map(Scalar)
 
 
 def refinement(word: str, *operands: st.SearchStrategy[Form]) -> st.SearchStrategy[Refinement]:

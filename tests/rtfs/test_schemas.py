@@ -14,6 +14,7 @@ from ccos.rtfs.reader import read
 from ccos.rtfs.schemas import NotRepresentableError, from_json_schema, to_json_schema
 from ccos.rtfs.typedata import type_data
 from ccos.rtfs.types import Type, read_type, type_form, type_text
+
 from .generated_types import types
 
 
@@ -68,7 +69,7 @@ keywords: dict[str, st.SearchStrategy[Any]] = {
     "nullable": st.booleans(),
     "description": st.just("text"),
 }
-words = st.sampled_from("integer number string boolean null array object".split())
+words = st.sampled_from(["integer", "number", "string", "boolean", "null", "array", "object"])
 
 
 def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

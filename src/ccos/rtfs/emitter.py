@@ -1096,7 +1096,7 @@ class Emitter:
         target, key = self._arguments(node.arguments)
         if self.kind(node.arguments[0]) == "map":
             return Code(f"{target.at_least(ATOM)}.get({key})")
-        if not _is_simple(target) or self.kind(node.arguments[1]) == "small":
+        if not _plain(target).isidentifier() or self.kind(node.arguments[1]) == "small":
             return _called("get", [target, key], node.at)
         slow = _called("get", [target, key], node.at)
         return Code(f"{target}.get({key}) if type({target}) is dict else {slow}", CHOICE)
@@ -1235,7 +1235,7 @@ class Emitter:
             if apart is not None:
                 self._take_apart(apart, Code(name))
             self.into(item.body, Destination("assign", total.python))
-        self._block += [f"for {name} in {items}:", block or ["pass"]]
+        self._block += [f"for {name} in {items}:", block]
         return Code(total.python)
 
     def _stable_kind(self, variable: nodes.Variable, start: str, body: Node) -> str:
@@ -1410,7 +1410,7 @@ class Emitter:
             if apart is not None:
                 self._take_apart(apart, Code(name))
             self._steps(node, index, 0, collected)
-        self._block += [f"for {name} in {source}:", inner or ["pass"]]
+        self._block += [f"for {name} in {source}:", inner]
 
     def _steps(self, node: nodes.For, index: int, step: int, collected: str | None) -> None:
         steps = node.generators[index].steps
@@ -1425,7 +1425,7 @@ class Emitter:
         test = self.condition(one)
         with self._inside([], one.at) as block:
             self._steps(node, index, step + 1, collected)
-        self._block += [f"if {test}:", block or ["pass"]]
+        self._block += [f"if {test}:", block]
 
     # --- Statements -----------------------------------------------------------------------
 
@@ -1550,7 +1550,7 @@ class Emitter:
         if block and block[-1] == "continue":
             block.pop()
         self._line(f"while {test if always[0] else _negated(test)}:")
-        self._block.append(block or ["pass"])
+        self._block.append(block)
         return body.otherwise if always[0] else body.then
 
     def _recur(self, node: nodes.Recur, to: Destination) -> None:
@@ -1635,7 +1635,7 @@ class Emitter:
             return
         with self._inside([], at) as block:
             self._nested(rest, finish, at)
-        self._block += [f"if {' and '.join(tests)}:", block or ["pass"]]
+        self._block += [f"if {' and '.join(tests)}:", block]
 
     def _bindings(self, steps: Sequence[MatchStep]) -> None:
         """The bindings up to the next guard or test."""
@@ -1664,7 +1664,7 @@ class Emitter:
                 self._block.extend(block)
                 return
             self._line(f"{word} {' and '.join(tests)}:" if tests else "else:")
-            self._block.append(block or ["pass"])
+            self._block.append(block)
             if not tests:
                 return
             word = "elif"
@@ -1810,7 +1810,7 @@ class Emitter:
         error = self._temporary("error")
         self._block += [
             "try:",
-            block or ["pass"],
+            block,
             f"except Exception as {failure}:",
             [
                 f"{error} = caught({failure})",
@@ -1828,7 +1828,7 @@ class Emitter:
         with self._inside([], node.at) as handler:
             self._line(f"{error} = caught({failure})")
             self._catches(node, error, failure, to)
-        self._block += ["try:", block or ["pass"], f"except Exception as {failure}:", handler]
+        self._block += ["try:", block, f"except Exception as {failure}:", handler]
 
     def _catches(self, node: nodes.Try, error: str, failure: str, to: Destination) -> None:
         word = "if"
@@ -1842,9 +1842,9 @@ class Emitter:
                 if word == "if":
                     self._block.extend(block)
                 else:
-                    self._block += ["else:", block or ["pass"]]
+                    self._block += ["else:", block]
                 return
-            self._block += [f"{word} {test}:", block or ["pass"]]
+            self._block += [f"{word} {test}:", block]
             word = "elif"
         self._block += ["else:", [f"again({failure}, {error})"]]
 
@@ -2127,6 +2127,8 @@ _NEGATABLE: Final = re.compile(r"([\w()\[\], .']+?) (is not|is|==|!=) ([\w']+)")
 
 
 def _written(block: Block, indent: int) -> Iterator[str]:
+    if not block and indent:
+        yield "    " * indent + "pass"
     for one in block:
         if isinstance(one, list):
             yield from _written(one, indent + 1)

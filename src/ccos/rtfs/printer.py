@@ -189,6 +189,8 @@ class _Layout:
             previous_end = form.end
         if previous_end is not None:
             self._trailing(previous_end, len(self._source.text) + 1)
+            if self._comments:
+                self._separate(previous_end, len(self._source.text) + 1)
         self._leading(len(self._source.text) + 1, 0)
         return "\n".join(self._lines).rstrip("\n") + "\n" if any(self._lines) else ""
 

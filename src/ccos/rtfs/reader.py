@@ -290,7 +290,7 @@ class _Reader:
     def _end(self) -> None:
         end = len(self._text)
         self._drop_prefixes(end)
-        unclosed = [one for one in self._stack if one.bracket]
+        unclosed = [one for one in self._stack if one.bracket in _CLOSING]
         for opened in unclosed:
             self._error(
                 f"`{opened.bracket}` is not closed",
