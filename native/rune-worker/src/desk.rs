@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json, json};
 
 use crate::frames::Output;
-use crate::messages::{self, Answer, Message};
+use crate::messages::{Answer, Message};
 use crate::units::Unit;
 use crate::watch::{Stop, Watch};
 
@@ -122,10 +122,12 @@ impl Desk {
         }
     }
 
-    /// How long the arguments of a host call may be as JSON.
+    /// The unit that runs, and how long the arguments of a host call may be as JSON.
     #[must_use]
-    pub fn max_result(&self) -> usize {
-        lock(&self.run).as_ref().map_or(0, |run| run.max_result)
+    pub fn unit(&self) -> Option<(Arc<Unit>, usize)> {
+        let run = lock(&self.run);
+        run.as_ref()
+            .map(|run| (Arc::clone(&run.unit), run.max_result))
     }
 
     /// Decide that the run ends; the first reason stays.
@@ -303,7 +305,10 @@ impl Desk {
             if kept.is_none() {
                 if pending.is_empty() {
                     drop(guard);
-                    self.end("runtime", "The script waits for something that never comes.");
+                    self.end(
+                        "runtime",
+                        "The script waits for something that never comes.",
+                    );
                     return Next::End;
                 }
                 let _ = self.output.queue(&json!({
@@ -351,22 +356,16 @@ impl Desk {
         let request = lock(&self.run).as_ref().map(|run| run.request);
         loop {
             let message = self.next_message()?;
-            let refused = match message {
+            match message {
                 Message::Answer(given) if Some(given.request) == request => {
-                    let read: Result<Vec<Answer>, String> =
-                        given.answers.into_iter().map(messages::answer).collect();
-                    match read {
-                        Ok(answers) => return Ok(answers),
-                        Err(reason) => reason,
-                    }
+                    return Ok(given.answers);
                 }
                 Message::Cancel(cancel) if Some(cancel.request) == request => {
                     return Err(Stop::Cancelled);
                 }
-                Message::Answer(_) | Message::Cancel(_) => continue,
-                _ => "A call is running.".to_owned(),
-            };
-            self.output.send(&fault(request, &refused));
+                Message::Answer(_) | Message::Cancel(_) => {}
+                _ => self.output.send(&fault(request, "A call is running.")),
+            }
         }
     }
 

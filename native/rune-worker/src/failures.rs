@@ -87,18 +87,29 @@ fn described(error: &VmError, span: &str) -> (&'static str, String) {
         return ("panic", message.to_owned());
     }
     if kind.starts_with("Halted { halt: Limited") {
-        return ("budget", "The script took more instructions than allowed.".into());
+        return (
+            "budget",
+            "The script took more instructions than allowed.".into(),
+        );
     }
     if kind.starts_with("Halted { halt: Yielded") {
         return ("value", "The function is a generator: it yields.".into());
     }
     if kind.starts_with("AllocError") || kind.starts_with("StackError") {
-        return ("memory", "The script needs more memory than allowed.".into());
+        return (
+            "memory",
+            "The script needs more memory than allowed.".into(),
+        );
     }
     if kind.starts_with("MissingInstanceFunction") {
         if let Some(name) = method(span) {
-            let instance = message.rsplit_once(" for ").map_or("the value", |(_, one)| one);
-            return ("runtime", format!("There is no function `{name}` for {instance}."));
+            let instance = message
+                .rsplit_once(" for ")
+                .map_or("the value", |(_, one)| one);
+            return (
+                "runtime",
+                format!("There is no function `{name}` for {instance}."),
+            );
         }
     }
     if kind.starts_with("ObjectIndexMissing") {
@@ -107,7 +118,7 @@ fn described(error: &VmError, span: &str) -> (&'static str, String) {
             return ("runtime", format!("There is no field `{name}`; {hint}."));
         }
     }
-    if kind.starts_with("MissingContextFunction") {
+    if kind.starts_with("MissingFunction") || kind.starts_with("MissingContextFunction") {
         let message = "It calls a host function, and there is none here.";
         return ("runtime", message.into());
     }

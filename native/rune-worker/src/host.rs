@@ -64,7 +64,9 @@ pub fn complaint(functions: &[Function]) -> Option<String> {
             .any(|parameter| !parameter.required());
         if optional_first {
             let path = function.path();
-            return Some(format!("{path} has an optional parameter before a required one."));
+            return Some(format!(
+                "{path} has an optional parameter before a required one."
+            ));
         }
     }
     None
@@ -72,7 +74,10 @@ pub fn complaint(functions: &[Function]) -> Option<String> {
 
 fn is_identifier(name: &str) -> bool {
     let plain = name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-    plain && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() && !is_keyword(name)
+    plain
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && !is_keyword(name)
 }
 
 fn printing(desk: &Arc<Desk>) -> Result<Module, ContextError> {
@@ -89,13 +94,16 @@ fn printing(desk: &Arc<Desk>) -> Result<Module, ContextError> {
         .build()?;
     let here = Arc::clone(desk);
     module
-        .raw_function("dbg", move |stack: &mut dyn Memory, address, count, output: Output| {
-            for value in vm_try!(stack.slice_at(address, count)) {
-                vm_try!(shown(here.print(&format!("{value:?}\n"))));
-            }
-            vm_try!(output.store(stack, ()));
-            VmResult::Ok(())
-        })
+        .raw_function(
+            "dbg",
+            move |stack: &mut dyn Memory, address, count, output: Output| {
+                for value in vm_try!(stack.slice_at(address, count)) {
+                    vm_try!(shown(here.print(&format!("{value:?}\n"))));
+                }
+                vm_try!(output.store(stack, ()));
+                VmResult::Ok(())
+            },
+        )
         .build()?;
     Ok(module)
 }
@@ -124,13 +132,16 @@ fn awaiting() -> Result<Module, ContextError> {
 
 fn plain<T: TypeOf>(module: &mut Module) -> Result<(), ContextError> {
     module
-        .raw_function(&Protocol::INTO_FUTURE, |stack: &mut dyn Memory, address, _, output: Output| {
-            let value = vm_try!(stack.slice_at(address, 1))[0].clone();
-            let ready = RuneFunction::new(|value: Value| async move { VmResult::Ok(value) });
-            let future = vm_try!(ready.call::<Value>((value,)));
-            vm_try!(output.store(stack, future));
-            VmResult::Ok(())
-        })
+        .raw_function(
+            &Protocol::INTO_FUTURE,
+            |stack: &mut dyn Memory, address, _, output: Output| {
+                let value = vm_try!(stack.slice_at(address, 1))[0].clone();
+                let ready = RuneFunction::new(|value: Value| async move { VmResult::Ok(value) });
+                let future = vm_try!(ready.call::<Value>((value,)));
+                vm_try!(output.store(stack, future));
+                VmResult::Ok(())
+            },
+        )
         .build_associated::<T>()?;
     Ok(())
 }
@@ -197,10 +208,12 @@ fn arguments(
         let message = format!("{name}() takes {wanted} argument{plural}, not {given}.");
         return Err(desk.end("runtime", message));
     }
-    let limit = desk.max_result();
+    let Some((unit, limit)) = desk.unit() else {
+        return Err("There is no host.".into());
+    };
     let mut arguments = Map::new();
     for (parameter, value) in function.parameters.iter().zip(values) {
-        let json = to_json(value, parameter.name(), limit).map_err(|error| {
+        let json = to_json(value, parameter.name(), limit, &unit.variants).map_err(|error| {
             let kind = match error {
                 ValueError::TooLarge => "output",
                 _ => "value",
@@ -212,7 +225,11 @@ fn arguments(
     Ok(arguments)
 }
 
-fn blocking(desk: &Arc<Desk>, function: &Function, arguments: Map<String, Json>) -> VmResult<Value> {
+fn blocking(
+    desk: &Arc<Desk>,
+    function: &Function,
+    arguments: Map<String, Json>,
+) -> VmResult<Value> {
     let settled = desk
         .ask(&function.path(), arguments, true)
         .and_then(|id| desk.wait_for(id));

@@ -101,7 +101,12 @@ fn getters(outline: &Outline, wanted: &[String]) -> Vec<String> {
         .constants
         .iter()
         .filter(|constant| constant.public || constant.path.len() == 1)
-        .filter(|constant| constant.path.last().is_some_and(|name| wanted.contains(name)))
+        .filter(|constant| {
+            constant
+                .path
+                .last()
+                .is_some_and(|name| wanted.contains(name))
+        })
         .map(|constant| constant.path.join("::"))
         .collect()
 }
@@ -128,7 +133,10 @@ fn constants(
         found.insert(path.clone(), value);
     }
     for function in &outline.functions {
-        let named = function.path.last().is_some_and(|name| wanted.contains(name));
+        let named = function
+            .path
+            .last()
+            .is_some_and(|name| wanted.contains(name));
         if !named || !function.public || !function.parameters.is_empty() {
             continue;
         }
@@ -144,13 +152,14 @@ fn constants(
 
 fn value(unit: &Unit, core: &Names, path: &[String]) -> Json {
     let read = || -> Result<Json, Failure> {
-        let item = ItemBuf::with_item(path.iter().map(String::as_str)).map_err(|_| out_of_memory())?;
+        let item =
+            ItemBuf::with_item(path.iter().map(String::as_str)).map_err(|_| out_of_memory())?;
         let mut vm = Vm::new(Arc::clone(&core.runtime), Arc::clone(&unit.code));
         let failed = |error: &rune::runtime::VmError| Failure::of(error, &unit.source);
         let value = vm
             .call(Hash::type_hash(&item), ())
             .map_err(|error| failed(&error))?;
-        let json = vm.with(|| to_json(&value, "$", MAX_CONSTANT));
+        let json = vm.with(|| to_json(&value, "$", MAX_CONSTANT, &unit.variants));
         json.map_err(|error| Failure::new("value", error.to_string()))
     };
     match limit::with(MEMORY, budget::with(INSTRUCTIONS, read)).call() {

@@ -68,7 +68,7 @@ mod imp {
     /// Only what a thread that computes, and reads and writes pipes, asks the kernel for.
     ///
     /// Anything else fails with `EPERM`. There is no network, no program, no file, no other
-    /// process; threads were started before.
+    /// process; threads were started before, though they may still be on their way.
     fn few_system_calls() -> Result<(), String> {
         let allowed = [
             libc::SYS_brk,
@@ -90,6 +90,7 @@ mod imp {
             libc::SYS_read,
             libc::SYS_readv,
             libc::SYS_restart_syscall,
+            libc::SYS_rseq,
             libc::SYS_rt_sigaction,
             libc::SYS_rt_sigprocmask,
             libc::SYS_rt_sigreturn,
@@ -104,7 +105,9 @@ mod imp {
         let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> =
             allowed.into_iter().map(|call| (call, Vec::new())).collect();
         let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        let machine = ARCH.try_into().map_err(|_| format!("no filter for {ARCH}"))?;
+        let machine = ARCH
+            .try_into()
+            .map_err(|_| format!("no filter for {ARCH}"))?;
         let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, machine)
             .map_err(|error| error.to_string())?;
         let program: BpfProgram = filter

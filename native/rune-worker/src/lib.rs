@@ -15,6 +15,7 @@ pub mod lexer;
 pub mod messages;
 pub mod outline;
 pub mod paths;
+pub mod repair;
 pub mod run;
 pub mod seeds;
 pub mod slips;

@@ -183,7 +183,11 @@ mod tests {
             mod inner { pub mod deep { fn f(self_, ) {} const C = 1; } } pub const D = 2;\n\
             struct S; impl S { fn method(self) {} }";
         let outline = outline(source).unwrap();
-        let names: Vec<String> = outline.functions.iter().map(super::Function::name).collect();
+        let names: Vec<String> = outline
+            .functions
+            .iter()
+            .map(super::Function::name)
+            .collect();
         assert_eq!(names, ["add", "inner::deep::f"]);
         let add = &outline.functions[0];
         assert_eq!(add.parameters, ["a", "#1", "#2"]);
@@ -192,7 +196,11 @@ mod tests {
         assert_eq!(add.line, 5);
         let attributes: Vec<&str> = add.attributes.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(attributes, ["tool", "test"]);
-        let constants: Vec<String> = outline.constants.iter().map(|one| one.path.join("::")).collect();
+        let constants: Vec<String> = outline
+            .constants
+            .iter()
+            .map(|one| one.path.join("::"))
+            .collect();
         assert_eq!(constants, ["inner::deep::C", "D"]);
         assert_eq!(outline.modules.len(), 2);
     }

@@ -191,11 +191,14 @@ mod tests {
     use crate::messages::Forbidden;
 
     fn uses(source: &str) -> Vec<String> {
-        let forbidden = [("crucible::file", "development"), ("crucible::http", "production")]
-            .map(|(path, level)| Forbidden {
-                path: path.into(),
-                level: level.into(),
-            });
+        let forbidden = [
+            ("crucible::file", "development"),
+            ("crucible::http", "production"),
+        ]
+        .map(|(path, level)| Forbidden {
+            path: path.into(),
+            level: level.into(),
+        });
         forbidden_uses(source, &tokens(source), &forbidden)
             .into_iter()
             .map(|one| format!("{} {}", one.path, one.level))
@@ -210,7 +213,11 @@ mod tests {
             "`${crucible::file::read(1)}`",
             "println!(\"{}\", crucible::file::read(1))",
         ] {
-            assert_eq!(uses(source), ["crucible::file::read development"], "{source}");
+            assert_eq!(
+                uses(source),
+                ["crucible::file::read development"],
+                "{source}"
+            );
         }
     }
 
@@ -225,7 +232,11 @@ mod tests {
         ] {
             let found = uses(source);
             let last = found.last().map(String::as_str);
-            assert_eq!(last, Some("crucible::file::read development"), "{source}: {found:?}");
+            assert_eq!(
+                last,
+                Some("crucible::file::read development"),
+                "{source}: {found:?}"
+            );
         }
     }
 

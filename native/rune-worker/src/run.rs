@@ -18,7 +18,7 @@ use crate::desk::{Desk, Next};
 use crate::failures::Failure;
 use crate::messages::Arguments;
 use crate::units::Unit;
-use crate::values::{ValueError, result_to_json, to_rune};
+use crate::values::{ValueError, Variants, result_to_json, to_rune};
 
 /// What a call may use.
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +115,14 @@ fn bound(
             Ok(parameters.iter().cloned().zip(values).collect())
         }
         Arguments::Positional(values) => {
-            let (most, plural) = (parameters.len(), if parameters.len() == 1 { "" } else { "s" });
+            let (most, plural) = (
+                parameters.len(),
+                if parameters.len() == 1 { "" } else { "s" },
+            );
             let given = values.len();
-            Err(format!("{function}() takes {most} argument{plural}, not {given}."))
+            Err(format!(
+                "{function}() takes {most} argument{plural}, not {given}."
+            ))
         }
         Arguments::Named(mut named) => {
             let mut unknown = named.keys().filter(|name| !parameters.contains(name));
@@ -152,7 +157,7 @@ async fn work(
         let future = value.into_future().map_err(|error| failed(&error.into()))?;
         value = future.await.into_result().map_err(|error| failed(&error))?;
     }
-    vm.with(|| finished(&value, max_result))
+    vm.with(|| finished(&value, max_result, &unit.variants))
 }
 
 fn unfit_argument(error: &ValueError) -> Failure {
@@ -162,8 +167,8 @@ fn unfit_argument(error: &ValueError) -> Failure {
     }
 }
 
-fn finished(value: &Value, max_result: usize) -> Result<Json, Failure> {
-    result_to_json(value, "$", max_result).map_err(|error| match error {
+fn finished(value: &Value, max_result: usize, variants: &Variants) -> Result<Json, Failure> {
+    result_to_json(value, "$", max_result, variants).map_err(|error| match error {
         ValueError::Failed(value) => Failure {
             value: value.as_ref().ok().cloned(),
             ..Failure::new(

@@ -139,12 +139,16 @@ impl View<'_> {
             );
         }
         if self.follows(at, &[":", ":", "<"]) {
-            return self.slip(
+            let slip = self.slip(
                 at,
                 RUST_ONLY,
-                "Type arguments (`::<…>`) are Rust.",
-                "Leave them out: values know their types",
+                "Type arguments such as these are Rust.",
+                "Leave `::<…>` out, or name a single type as in collect::<Vec>()",
             );
+            return slip.map(|slip| Slip {
+                certain: false,
+                ..slip
+            });
         }
         if self.follows(at, &["#", "[", "derive"]) {
             return self.slip(
@@ -295,7 +299,10 @@ impl View<'_> {
             .tokens
             .get(at + 1)
             .is_some_and(|token| matches!(token.kind, Kind::Name | Kind::Text));
-        let place = matches!(self.before(at), "=" | "(" | "," | "[" | ":" | "return" | ">");
+        let place = matches!(
+            self.before(at),
+            "=" | "(" | "," | "[" | ":" | "return" | ">"
+        );
         if self.text(at) != "{" || !key || !place || !self.colon(at + 2) {
             return None;
         }
@@ -342,7 +349,7 @@ mod tests {
     #[test]
     fn rust_is_found() {
         one("let a = vec![1];", "rust-only", "[1, 2, 3]");
-        one("a.collect::<Vec>()", "rust-only", "types");
+        one("a.collect::<Vec<i64>>()", "rust-only", "single type");
         one("fn f(a, b: i64) {}", "rust-only", "b");
         one("fn f<T>(a) {}", "rust-only", "any type");
         one("fn f(a) -> Vec<String> {}", "rust-only", "->");

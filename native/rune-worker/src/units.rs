@@ -18,8 +18,10 @@ use crate::lexer::{Lines, Token, tokens};
 use crate::messages::{Forbidden, Function as HostFunction};
 use crate::outline::{Function, outline};
 use crate::paths::forbidden_uses;
+use crate::repair::{Repaired, repaired};
 use crate::slips::{Slip, slips};
 use crate::text::{MAX_NESTING, attributes, too_deep, without_tool_attributes};
+use crate::values::Variants;
 
 /// Longest source in bytes.
 pub const MAX_SOURCE: usize = 10 * 1024 * 1024;
@@ -86,6 +88,8 @@ pub struct Unit {
     pub code: Arc<rune::Unit>,
     /// The functions that its instructions call.
     pub runtime: Arc<RuntimeContext>,
+    /// Names of its variants.
+    pub variants: Variants,
     /// Functions that can be called.
     pub functions: Vec<Function>,
     /// Host functions that it names, and the line if there is only one place.
@@ -104,12 +108,15 @@ impl Unit {
             .map_or(0, |(_, line)| *line)
     }
 
-    /// A function by its path, and its hash.
+    /// A function by its path, and its hash; None also for a private one that nothing uses.
     #[must_use]
     pub fn function(&self, path: &str) -> Option<(&Function, Hash)> {
         let function = self.functions.iter().find(|one| one.name() == path)?;
         let item = ItemBuf::with_item(function.path.iter().map(String::as_str)).ok()?;
-        Some((function, Hash::type_hash(&item)))
+        let hash = Hash::type_hash(&item);
+        // The compiler leaves out what is private and never used.
+        let kept = self.code.debug_info()?.functions.contains_key(&hash);
+        kept.then_some((function, hash))
     }
 }
 
@@ -172,16 +179,20 @@ pub fn compile(
         (None, vec![finding])
     });
     match built {
-        Some(code) => {
+        Some(Repaired { unit, variants }) => {
             let lines = Lines::new(source);
             Ok(Unit {
                 hash: unit_hash(source, name, functions, forbidden),
                 source: source.to_owned(),
-                code: Arc::new(code),
+                code: Arc::new(unit),
+                variants,
                 runtime: Arc::clone(&names.runtime),
                 functions: outline(source).unwrap_or_default().functions,
                 uses: uses.lines(&lines),
-                diagnostics: findings.iter().map(|finding| finding.json(&lines)).collect(),
+                diagnostics: findings
+                    .iter()
+                    .map(|finding| finding.json(&lines))
+                    .collect(),
             })
         }
         None => Err(explained(source, &tokens, findings, forbidden)),
@@ -193,9 +204,9 @@ fn build(
     name: &str,
     names: &Names,
     uses: &mut Uses<'_>,
-) -> (Option<rune::Unit>, Vec<Diagnostic>) {
+) -> (Option<Repaired>, Vec<Diagnostic>) {
     let mut diagnostics = Diagnostics::new();
-    let build = || {
+    let mut build = || {
         let mut sources = Sources::new();
         sources.insert(Source::new(name, source).ok()?).ok()?;
         rune::prepare(&mut sources)
@@ -207,7 +218,7 @@ fn build(
             .build()
             .ok()
     };
-    let unit = limit::with(COMPILE_MEMORY, build).call();
+    let unit = limit::with(COMPILE_MEMORY, || build().and_then(repaired)).call();
     let mut findings: Vec<Diagnostic> = diagnostics
         .diagnostics()
         .iter()
@@ -263,7 +274,10 @@ fn finding(diagnostic: &RuneDiagnostic, source: &str) -> Option<Diagnostic> {
 /// The kinds of errors are not public, and this is the one place where they can be seen.
 fn code_of(debug: &str) -> String {
     let name = debug.split_once("kind: ").map_or("", |(_, rest)| rest);
-    let name: String = name.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let name: String = name
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
     let mut code = String::new();
     for c in name.chars() {
         if c.is_ascii_uppercase() && !code.is_empty() {
@@ -321,7 +335,10 @@ fn explained(
     let lines = Lines::new(source);
     let line = |start: usize| lines.place(start).0;
     for finding in &mut findings {
-        if matches!(finding.code.as_str(), "unsupported-module-source" | "mod-not-found") {
+        if matches!(
+            finding.code.as_str(),
+            "unsupported-module-source" | "mod-not-found"
+        ) {
             finding.code = "unsupported".to_owned();
         }
     }
@@ -409,7 +426,10 @@ impl CompileVisitor for Uses<'_> {
             let location = location.location();
             if location.source_id == SourceId::new(0) {
                 let start = location.span.range().start;
-                self.places.entry(function.path()).or_default().insert(start);
+                self.places
+                    .entry(function.path())
+                    .or_default()
+                    .insert(start);
             }
         }
         Ok(())

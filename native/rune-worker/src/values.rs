@@ -132,14 +132,24 @@ fn number_value(number: &Number, path: Path<'_>) -> Result<Value, ValueError> {
 /// The JSON data for a value of Rune, at most about `max_bytes` long.
 ///
 /// To be called where a virtual machine is set up, since maps are read through their iterators.
-pub fn to_json(value: &Value, name: &str, max_bytes: usize) -> Result<Json, ValueError> {
-    let mut writer = Writer::new(max_bytes);
+pub fn to_json(
+    value: &Value,
+    name: &str,
+    max_bytes: usize,
+    variants: &Variants,
+) -> Result<Json, ValueError> {
+    let mut writer = Writer::new(max_bytes, variants);
     writer.json(value, Path::Top(name))
 }
 
 /// As [`to_json`], where `Ok(x)` is `x` and `Err(e)` is [`ValueError::Failed`].
-pub fn result_to_json(value: &Value, name: &str, max_bytes: usize) -> Result<Json, ValueError> {
-    let mut writer = Writer::new(max_bytes);
+pub fn result_to_json(
+    value: &Value,
+    name: &str,
+    max_bytes: usize,
+    variants: &Variants,
+) -> Result<Json, ValueError> {
+    let mut writer = Writer::new(max_bytes, variants);
     let path = Path::Top(name);
     if value.type_hash() == <Result<Value, Value> as TypeHash>::HASH {
         let result = value
@@ -153,9 +163,13 @@ pub fn result_to_json(value: &Value, name: &str, max_bytes: usize) -> Result<Jso
     writer.json(value, path)
 }
 
+/// Names of the variants of enums, by their hash in decimal digits.
+pub type Variants = HashMap<String, String>;
+
 /// Reads values of Rune and counts what they will take.
-struct Writer {
+struct Writer<'a> {
     left: usize,
+    variants: &'a Variants,
     shapes: HashMap<usize, Shape>,
 }
 
@@ -166,10 +180,11 @@ struct Shape {
     variant: Option<String>,
 }
 
-impl Writer {
-    fn new(max_bytes: usize) -> Self {
+impl<'v> Writer<'v> {
+    fn new(max_bytes: usize, variants: &'v Variants) -> Self {
         Self {
             left: max_bytes,
+            variants,
             shapes: HashMap::new(),
         }
     }
@@ -189,8 +204,10 @@ impl Writer {
             TypeValue::Unit => Ok(Json::Null),
             TypeValue::Tuple(items) => self.array(items.iter(), path),
             TypeValue::Object(object) => {
-                let mut members: Vec<(&str, &Value)> =
-                    object.iter().map(|(key, item)| (key.as_str(), item)).collect();
+                let mut members: Vec<(&str, &Value)> = object
+                    .iter()
+                    .map(|(key, item)| (key.as_str(), item))
+                    .collect();
                 members.sort_unstable_by_key(|(key, _)| *key);
                 self.object(members, path)
             }
@@ -226,17 +243,15 @@ impl Writer {
         Ok(Json::Object(object))
     }
 
-    fn dynamic(
-        &mut self,
-        rtti: &Rtti,
-        data: &[Value],
-        path: Path<'_>,
-    ) -> Result<Json, ValueError> {
+    fn dynamic(&mut self, rtti: &Rtti, data: &[Value], path: Path<'_>) -> Result<Json, ValueError> {
         // The address names the type: the value, and with it the type, outlives this conversion.
         let key = std::ptr::from_ref(rtti).addr();
         let shape = match self.shapes.get(&key) {
             Some(shape) => shape.clone(),
-            None => self.shapes.entry(key).or_insert(shape(rtti)).clone(),
+            None => {
+                let shape = shape(rtti, self.variants);
+                self.shapes.entry(key).or_insert(shape).clone()
+            }
         };
         let numbers = (shape.fields.len()..data.len()).map(|index| index.to_string());
         let names: Vec<String> = shape.fields.iter().cloned().chain(numbers).collect();
@@ -361,7 +376,7 @@ fn type_of(path: [&str; 3]) -> Hash {
 }
 
 /// Names and order of the fields of a type, which Rune shows to serialisers only.
-fn shape(rtti: &Rtti) -> Shape {
+fn shape(rtti: &Rtti, variants: &Variants) -> Shape {
     let described = serde_json::to_value(rtti).unwrap_or_default();
     let mut fields: Vec<(u64, String)> = described["fields"]
         .as_object()
@@ -370,9 +385,9 @@ fn shape(rtti: &Rtti) -> Shape {
         .map(|(name, index)| (index.as_u64().unwrap_or_default(), name.clone()))
         .collect();
     fields.sort_unstable();
-    let none = serde_json::to_value(Hash::EMPTY).unwrap_or_default();
-    let variant = (described["variant_hash"] != none)
-        .then(|| rtti.item().base_name().unwrap_or_default().to_owned());
+    let variant = variants
+        .get(&described["variant_hash"].to_string())
+        .cloned();
     Shape {
         fields: fields.into_iter().map(|(_, name)| name).collect(),
         variant,

@@ -116,8 +116,11 @@ impl Worker {
     }
 
     fn compile(&mut self, request: &Compile) {
-        let allowed = request.deadline_ms.map_or(COMPILE_TIME, Duration::from_millis);
-        self.watch.begin(request.id, Instant::now().checked_add(allowed));
+        let allowed = request
+            .deadline_ms
+            .map_or(COMPILE_TIME, Duration::from_millis);
+        self.watch
+            .begin(request.id, Instant::now().checked_add(allowed));
         let answer = self.compiled(request);
         self.watch.finish();
         self.send(request.id, &answer);
@@ -143,8 +146,10 @@ impl Worker {
             Ok(unit) => compiled(request.id, &self.units.put(hash, unit)),
             Err(findings) => {
                 let lines = Lines::new(source);
-                let diagnostics: Vec<Json> =
-                    findings.iter().map(|finding| finding.json(&lines)).collect();
+                let diagnostics: Vec<Json> = findings
+                    .iter()
+                    .map(|finding| finding.json(&lines))
+                    .collect();
                 json!({"type": "rejected", "request": request.id, "diagnostics": diagnostics})
             }
         }
@@ -182,7 +187,13 @@ impl Worker {
         self.watch.begin(request.id, deadline);
         self.desk
             .begin(request.id, Arc::clone(&unit), printed, allowed.result);
-        let outcome = call(&self.desk, &unit, &request.function, request.arguments, allowed);
+        let outcome = call(
+            &self.desk,
+            &unit,
+            &request.function,
+            request.arguments,
+            allowed,
+        );
         self.watch.finish();
         let broken = outcome.broken;
         let message = self.ended(request.id, outcome);
