@@ -506,6 +506,21 @@ def test_misspelt_security(security: Any, expected: list[str]) -> None:
     assert auth[0].environment[0] == "ZOO_TOKEN"
 
 
+@pytest.mark.parametrize("scheme", [{}, {"type": "http"}, {"type": "magic"}, {"type": 7}])
+def test_a_scheme_of_no_known_type_adds_no_secret(scheme: Any) -> None:
+    document = secured([{"odd": []}])
+    document["components"] = {"securitySchemes": {"odd": scheme}}
+    found = imported(document)
+    assert provider(found.capabilities[0]).auth == ()
+    assert "'odd' is of no known type, so no secret is sent" in found.notes[0].reason
+
+
+def test_nothing_said_about_an_operation_is_enough() -> None:
+    found = imported(openapi({"/x": {"get": None}, "/y": None}))
+    assert [one.id for one in found.capabilities] == ["openapi.zoo.get.x"]
+    assert found.quarantined == ()
+
+
 def test_the_caller_prefers_a_way_to_authenticate() -> None:
     ways: Any = [{}, {"key": []}, {"bearer": [], "cookie": []}]
     assert provider(only(secured(ways))).auth == ()

@@ -84,6 +84,16 @@ def test_references(reference: str) -> None:
     assert wants_integer(found)
 
 
+@pytest.mark.parametrize(
+    "reference", ["https://[", "https://[#/x", "", "#", "#/x/%", "\0", "##", "#/1"]
+)
+def test_what_is_no_reference_is_left_open(reference: str) -> None:
+    found = imported(
+        described({"properties": {"a": {"$ref": reference}}}, **{"$self": "https://["})
+    )
+    assert SchemaValidator(only(found).input_schema).accepts({"a": 1})
+
+
 def test_the_document_names_itself() -> None:
     document = described(
         {"$ref": "https://zoo.example/openapi#/components/schemas/N"},

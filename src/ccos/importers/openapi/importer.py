@@ -273,7 +273,7 @@ def _operations(api: Api, quarantined: list[Quarantined]) -> Iterator[Operation]
         quarantined.append(_quarantine("", UnusableError("the paths are not an object"), where))
         return
     for path, entry in paths.items():
-        if path.startswith("x-"):
+        if path.startswith("x-") or entry is None:
             continue
         place = ROOT.child("paths", path)
         try:
@@ -291,6 +291,7 @@ def _operations(api: Api, quarantined: list[Quarantined]) -> Iterator[Operation]
             listed.append((method, value, place.child("additionalOperations", method)))
         for method, described, at in listed:
             named = f"{method.upper()} {path}"
+            described = {} if described is None else described  # "get:" alone, in YAML
             if method.lower() not in METHODS:
                 reason = UnusableError(f"the method {method[:50]!r} is not supported")
                 quarantined.append(_quarantine(named, reason, at))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urljoin
 
 from ccos.errors import CcosError
 
@@ -84,7 +84,7 @@ class References:
         self, document: Mapping[str, Any], location: str = "", load: Loader | None = None
     ) -> None:
         own = document.get("$self")
-        self._location = urljoin(location, own) if isinstance(own, str) else location
+        self._location = _joined(location, own) if isinstance(own, str) else location
         self._documents: dict[str, Mapping[str, Any] | None] = {"": document}
         self._load = load
         self._places: dict[tuple[str, str], Place] = {}
@@ -132,13 +132,13 @@ class References:
         return self._values[place]
 
     def _find(self, reference: str, document: str) -> Place | None:
-        url, fragment = urldefrag(reference)
+        url, _, fragment = reference.partition("#")
         target = self._target(url, document)
         if target is None:
             for spelled in _respelled(reference):
                 if self._exists(Place(document, spelled)):
                     return Place(document, spelled)
-            identified = self._ids(document).get(urljoin(self._base(document), url))
+            identified = self._ids(document).get(_joined(self._base(document), url))
             if identified is None:
                 raise ExternalError(
                     f"the reference {reference[:200]!r} leads to another document, "
@@ -175,7 +175,7 @@ class References:
         """The key of the document that a URL means, seen from another; None if it is not there."""
         if not url:
             return document
-        absolute = urljoin(self._base(document), url)
+        absolute = _joined(self._base(document), url)
         if absolute in (self._location, self._base("")):
             return ""
         if absolute not in self._documents:
@@ -231,11 +231,19 @@ class References:
                     name = value.get(keyword)
                     if isinstance(name, str) and (keyword == "$id" or name.startswith("#")):
                         found.setdefault(
-                            name if name.startswith("#") else urljoin(base, name.partition("#")[0]),
+                            name if name.startswith("#") else _joined(base, name.partition("#")[0]),
                             place,
                         )
             self._identified[document] = found
         return self._identified[document]
+
+
+def _joined(base: str, url: str) -> str:
+    """A reference resolved against its base; itself if it is no URL at all."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url
 
 
 def _objects(value: Any, place: Place) -> Iterator[tuple[dict[str, Any], Place]]:

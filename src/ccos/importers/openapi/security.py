@@ -29,6 +29,7 @@ _HANDSHAKES: Final = frozenset(
 )  # fmt: skip
 """HTTP schemes that answer a challenge or sign the request: a fixed secret is not enough."""
 
+_UNSUPPORTED: Final = frozenset({"mutualTLS"})
 _MAXIMUM_WAYS: Final = 50
 _MAXIMUM_SECRETS: Final = 8
 
@@ -142,6 +143,8 @@ class Security:
         if kind == "http" and http_scheme and http_scheme not in _HANDSHAKES:
             # Whatever the scheme is, the secret is all that follows "Authorization:".
             return AuthReference(scheme="api_key", environment=environment)
+        if kind not in _UNSUPPORTED and not (kind == "http" and http_scheme):
+            raise UndescribedError(f"the security scheme {name[:100]!r} is of no known type", place)
         what = f"HTTP {http_scheme}" if kind == "http" else said
         raise UnusableError(f"authentication by {what[:100]!r} is not supported", place)
 
