@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any, Final
 
 from ccos.importers.openapi.references import Place, References, UnusableError
@@ -59,11 +60,7 @@ class Alternatives:
         described = [
             self._followed(part, at.child("oneOf", number)) for number, part in enumerate(parts)
         ]
-        return any(
-            one is not other and self._covers(one, other)
-            for one in described
-            for other in described
-        )
+        return any(self._covers(one, other) for one, other in permutations(described, 2))
 
     def _covers(self, wide: Any, narrow: Any, depth: int = 0) -> bool:
         """Whether every value of ``narrow`` is surely one of ``wide``."""
