@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 Shape = Callable[[int, tuple[str, ...]], st.SearchStrategy[str]]
 NAMES = ("a", "b", "c")
-CONSTANTS = st.sampled_from(
-    ["0", "1", "2", "-3", "2.5", "1.0", "true", "false", "nil", ":k", ":m", '""', '"ab"', "[]"]
-    + ["{}", "[1 2]", "{:k 1}", "{:m [3]}", "()"]
-)
+WORDS = """0 1 2 -3 2.5 1.0 true false nil :k :m "" "ab" [] {} ()"""
+CONSTANTS = st.sampled_from([*WORDS.split(), "[1 2]", "{:k 1}", "{:m [3]}"])
 UNARY = ["inc", "not", "nil?", "count", "first", "rest", "-", "+"]
 BINARY = ["+", "-", "*", "/", "<", ">=", "=", "conj", "get", "nth", "vector", "list"]
 
@@ -19,9 +17,8 @@ BINARY = ["+", "-", "*", "/", "<", ">=", "=", "conj", "get", "nth", "vector", "l
 @st.composite
 def expressions(draw: st.DrawFn, depth: int, names: tuple[str, ...]) -> str:
     if depth == 0 or draw(st.integers(0, 5)) == 0:
-        if names and draw(st.booleans()):
-            return draw(st.sampled_from(names))
-        return draw(CONSTANTS)
+        atoms = st.one_of(st.sampled_from(names), CONSTANTS) if names else CONSTANTS
+        return draw(atoms)
     shape: Shape = draw(st.sampled_from(SHAPES))
     return draw(shape(depth - 1, names))
 

@@ -20,8 +20,8 @@ from ccos.rtfs.library import BY_NAME
 
 from .generated_programs import programs
 
-ATOMS = """a b x xs _ & % %1 catch finally when Int :int :k :as :keys :or :when :let :else : 1 -1 2.5
-0 nil true "s" [] {} () '() [x]"""
+ATOMS = """a b x xs _ & % %1 catch finally when Int :int :k :as :keys :or :when :let :else : 1
+-1 2.5 0 nil true "s" [] {} () '() [x]"""
 words = st.sampled_from([*CORE, *DERIVED, *BY_NAME, *ATOMS.split()])
 
 

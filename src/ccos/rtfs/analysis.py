@@ -251,6 +251,7 @@ class Analysis:
         self._loading: list[str] = []
         self._functions: list[nodes.Function] = []
         self._expansions = 0
+        self._tail_calls: list[tuple[nodes.Function, nodes.Variable]] = []
         self.targets: list[HostTarget] = []
         self.diagnostics: list[Diagnostic] = []
         self.types: dict[str, Type] = {}
@@ -267,6 +268,7 @@ class Analysis:
         body = [self._safely(form, self._top) for form in forms]
         if not body:
             body = [nodes.Const(_NIL, 0)]
+        mark_bouncing(self._tail_calls)
         for name, symbol in self._unresolved.items():
             if name not in self._top.names:
                 self._warn(f"`{name}` is not defined", symbol, self._similar(name))
@@ -619,16 +621,19 @@ class Analysis:
             if special is not None:
                 return special
         callee = self._node(form.items[0], scope, None)
+        arguments = self._nodes(form.items[1:], scope)
         if isinstance(callee, nodes.Raw) and callee.kind == "never":
             return callee
-        arguments = self._nodes(form.items[1:], scope)
         if isinstance(callee, nodes.LibraryRef):
             return nodes.LibraryCall(callee.name, arguments, at)
         if isinstance(callee, nodes.Ref):
             loop = self._self_call(callee.variable, arguments, tail)
             if loop is not None:
                 return nodes.Recur(loop, arguments, at)
-        return nodes.Call(callee, arguments, at, tail is not None)
+        in_tail = isinstance(tail, nodes.Clause)
+        if in_tail and isinstance(callee, nodes.Ref) and self._functions:
+            self._tail_calls.append((self._functions[-1], callee.variable))
+        return nodes.Call(callee, arguments, at, in_tail)
 
     def _self_call(
         self,
@@ -1984,6 +1989,35 @@ _DERIVED_FORMS: Final[dict[str, FormReader]] = {
     "dotimes": Analysis._dotimes,
     "parallel": Analysis._parallel,
 }
+
+
+def mark_bouncing(tail_calls: Iterable[tuple[nodes.Function, nodes.Variable]]) -> None:
+    """Find the functions that end with calls of each other; they must not use up depth."""
+    calls: dict[nodes.Variable, set[nodes.Variable]] = {}
+    for function, callee in tail_calls:
+        caller = function.variable
+        if caller is not None and _may_bounce(caller) and _may_bounce(callee):
+            calls.setdefault(caller, set()).add(callee)
+    for variable in calls:
+        reached: set[nodes.Variable] = set()
+        waiting = [one for one in calls[variable] if one is not variable]
+        while waiting:
+            one = waiting.pop()
+            if one not in reached:
+                reached.add(one)
+                waiting += calls.get(one, ())
+        if variable in reached:
+            variable.step = variable.frame.fresh(variable.python + "_step")
+
+
+def _may_bounce(variable: nodes.Variable) -> bool:
+    function = variable.function
+    if function is None or not variable.is_stable or len(function.clauses) != 1:
+        return False
+    [clause] = function.clauses
+    # What a loop changes under a function would have to be kept for each round.
+    varying = any(one.repeat is not None and one.function is None for one in function.free)
+    return clause.returns is None and not clause.after and not varying
 
 
 def python_name(name: str) -> str:

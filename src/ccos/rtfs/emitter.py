@@ -36,8 +36,13 @@ from ccos.rtfs.types import Scalar, Type, describes_sequence, type_text
 CHOICE, OR, AND, NOT, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(9)
 
 RESULT: Final = "result"
+HELD: Final = "#held"
+"""The kind of a literal that stands for a Python name."""
 _DEPTH: Final = 25
 _BLOCK_DEPTH: Final = 80
+_ALTERNATIVES: Final = 90
+_CLAUSES: Final = 20
+"""From how many clauses on a choice is written without nesting."""
 _MARK: Final = re.compile(r"\x01(\d+)\x02|\x03")
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _CHAIN: Final = 20
@@ -144,11 +149,12 @@ class Emitter:
     _frame: nodes.Frame
     _block: Block = field(default_factory=list)
     _depth: int = 0
-    _block_depth: int = 0
     _types: dict[str, str] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _diagnostics: list[Diagnostic] = field(default_factory=list)
     _inferring: int = 0
+    _bouncing: bool = False
+    """Whether the function being written is a step of several that end with each other."""
     _lines: Lines = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,21 +175,17 @@ class Emitter:
         self._block.append(_marked(at, text) if at is not None else text)
 
     @contextmanager
-    def _inside(self, block: Block, at: int) -> Iterator[Block]:
+    def _inside(self, block: Block) -> Iterator[Block]:
         """Write into another block for a while."""
         saved, self._block = self._block, block
-        self._block_depth += 1
-        if self._block_depth > _BLOCK_DEPTH:
-            raise TooDeepError(at)
         try:
             yield block
         finally:
             self._block = saved
-            self._block_depth -= 1
 
     def _captured(self, node: Node) -> tuple[Block, Code]:
         """An expression, and the statements that it needs before it."""
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             code = self.expr(node)
         return block, code
 
@@ -305,7 +307,20 @@ class Emitter:
         return Code(name)
 
     def _const(self, node: nodes.Const) -> Code:
-        return data_code(node.form)
+        return data_code(self._shallow(node.form, 0))
+
+    def _shallow(self, form: Form, depth: int) -> Form:
+        """Data that is nested deeply, with names at the places of inner parts."""
+        if not isinstance(form, ListForm | VectorForm | MapForm):
+            return form
+        changed = tuple(self._shallow(item, depth + 1) for item in form.items)
+        if any(one is not item for one, item in zip(changed, form.items, strict=True)):
+            form = type(form)(changed, form.start, form.end)
+        if depth == 0 or depth % _DEPTH:
+            return form
+        name = self._temporary()
+        self._line(f"{name} = {data_code(form)}")
+        return Literal(HELD, name)
 
     def _ref(self, node: nodes.Ref) -> Code:
         return (
@@ -372,6 +387,10 @@ class Emitter:
         return self.expr(node.body)
 
     def _if(self, node: nodes.If) -> Code:
+        if _chain_length(node) > _CLAUSES:
+            name = self._temporary()
+            self._long_choice(node, Destination("assign", name))
+            return Code(name)
         test = self.condition(node.test)
         if test in ("True", "False"):
             return self.expr(node.then if test == "True" else node.otherwise)
@@ -446,7 +465,7 @@ class Emitter:
         """Conditions joined; None if one needs statements before it."""
         codes: list[Code] = []
         for part in parts:
-            with self._inside([], part.at) as block:
+            with self._inside([]) as block:
                 codes.append(self.condition(part))
             if block:
                 if not codes[:-1]:
@@ -462,7 +481,7 @@ class Emitter:
         self._line(f"{name} = {self.condition(parts[0])}")
         target: Block = self._block
         for part in parts[1:]:
-            with self._inside([], part.at) as block:
+            with self._inside([]) as block:
                 self._line(f"{name} = {self.condition(part)}")
             target += [f"if {going}:", block]
         return Code(name)
@@ -504,7 +523,7 @@ class Emitter:
             else:
                 value = self._held(self.expr(part))
                 test = Code(f"{value} is not None and {value} is not FALSE", AND)
-            with self._inside([], part.at) as block:
+            with self._inside([]) as block:
                 self._finish(value, to, part)
             self._choose(_negated(test) if is_and else test, block, [])
         self.into(parts[-1], to)
@@ -519,7 +538,7 @@ class Emitter:
             else:
                 test = Code(f"{to.name} is not None and {to.name} is not FALSE", AND)
             block: Block = []
-            with self._inside(block, part.at):
+            with self._inside(block):
                 self.into(part, to)
             target += [f"if {test if is_and else _negated(test)}:", block]
 
@@ -726,7 +745,7 @@ class Emitter:
         held = self._temporary("found")
         self._line(f"{held} = {found}, MISSING)")
         self._line(f"if {held} is MISSING:")
-        with self._inside([], member.at) as block:
+        with self._inside([]) as block:
             self.into(member.default, Destination("assign", held))
         self._block.append(block)
         self._take_apart(member.pattern, Code(held))
@@ -754,7 +773,29 @@ class Emitter:
     def _function_named(self, node: nodes.Function, variable: nodes.Variable) -> None:
         """A function under the name of the variable it is bound to."""
         body, header = self._definition(node)
-        self._write_definition(variable.python, header, body, self._frozen(node, variable))
+        if variable.step is None:
+            self._write_definition(variable.python, header, body, self._frozen(node, variable))
+            return
+        self._write_definition(variable.step, header, body, [])
+        first = f"{variable.step}({header})"
+        self._block += [f"def {variable.python}({header}):", [f"return bounced({first})"]]
+
+    def _tail_call(self, node: nodes.Call, to: Destination) -> None:
+        """A call that ends a function; between functions that end with each other it bounces."""
+        callee = node.callee
+        bounces = (
+            node.tail
+            and to.way == "return"
+            and isinstance(callee, nodes.Ref)
+            and callee.variable.step is not None
+            and self._bouncing
+        )
+        if not bounces:
+            self._finish(self.expr(node), to, node)
+            return
+        assert isinstance(callee, nodes.Ref)
+        arguments = [callee.variable.step or "", *self._arguments(node.arguments)]
+        self._line(f"return Bounce({', '.join(arguments)})", node.at)
 
     def _write_definition(self, name: str, header: str, body: Block, frozen: list[str]) -> None:
         """``def``; what a loop would change under it goes through a function around it."""
@@ -805,21 +846,23 @@ class Emitter:
         return block
 
     def _clause(self, node: nodes.Function, clause: nodes.Clause) -> Block:
-        saved, self._frame = self._frame, clause.frame
-        depth, self._depth = self._depth, 0
+        saved = self._frame, self._bouncing
+        self._frame = clause.frame
+        variable = node.variable
+        self._bouncing = variable is not None and variable.function is node and bool(variable.step)
         try:
-            with self._inside([], node.at) as block:
+            with self._inside([]) as block:
                 if clause.has_rest:
                     self._rest_parameter(clause.parameters[-1], len(node.clauses) > 1)
                 if clause.repeat.active:
-                    with self._inside([], node.at) as inner:
+                    with self._inside([]) as inner:
                         self._clause_body(node, clause)
                     self._block += ["while True:", inner]
                 else:
                     self._clause_body(node, clause)
             return block
         finally:
-            self._frame, self._depth = saved, depth
+            self._frame, self._bouncing = saved
 
     def _rest_parameter(self, parameter: nodes.Parameter, unpacked: bool) -> None:
         name = parameter.variable.python
@@ -1231,7 +1274,7 @@ class Emitter:
             self._line(f"{total.python} = {_marked(node.at, f'first_of({whole})')}")
             items = Code(f"{whole}[1:]")
         name, apart = self._loop_name(item.parameters[1])
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             if apart is not None:
                 self._take_apart(apart, Code(name))
             self.into(item.body, Destination("assign", total.python))
@@ -1320,7 +1363,7 @@ class Emitter:
             self._finish(Code("None"), to, node)
 
     def _comprehension(self, node: nodes.For) -> Code:
-        with self._inside([], node.at) as outside:
+        with self._inside([]) as outside:
             written = self._clauses_of(node)
         if written is not None:
             self._block.extend(outside)
@@ -1356,7 +1399,7 @@ class Emitter:
         """What a generator loops over, without an assignment inside, which Python forbids there."""
         if isinstance(generator.pattern, nodes.Name):
             generator.pattern.variable.kind = kinds.item_of(self.kind(generator.collection))
-        with self._inside([], generator.at) as block:
+        with self._inside([]) as block:
             code = self._source(generator)
             if ":=" in code:
                 code = self._held(code)
@@ -1387,7 +1430,7 @@ class Emitter:
             block, code = self._captured(step.value)
             name = step.pattern.variable.python
             return None if block or ":=" in code else f"for {name} in [{code}]"
-        with self._inside([], step.at) as block:
+        with self._inside([]) as block:
             test = self.condition(step)
         return None if block else f"if {test.at_least(OR)}"
 
@@ -1406,7 +1449,7 @@ class Emitter:
         block, source = self._captured_source(generator)
         self._block.extend(block)
         name, apart = self._loop_name(generator.pattern)
-        with self._inside([], generator.at) as inner:
+        with self._inside([]) as inner:
             if apart is not None:
                 self._take_apart(apart, Code(name))
             self._steps(node, index, 0, collected)
@@ -1423,27 +1466,48 @@ class Emitter:
             self._steps(node, index, step + 1, collected)
             return
         test = self.condition(one)
-        with self._inside([], one.at) as block:
+        with self._inside([]) as block:
             self._steps(node, index, step + 1, collected)
         self._block += [f"if {test}:", block]
 
     # --- Statements -----------------------------------------------------------------------
 
     def _if_statement(self, node: nodes.If, to: Destination) -> None:
+        if not to.jumps and _chain_length(node) > _CLAUSES:
+            self._long_choice(node, to)
+            return
         test = self.condition(node.test)
         if test in ("True", "False"):
             self.into(node.then if test == "True" else node.otherwise, to)
             return
-        with self._inside([], node.at) as then:
+        with self._inside([]) as then:
             self.into(node.then, to)
         if to.jumps:
             self._line(f"if {test}:")
             self._block.append(then)
             self.into(node.otherwise, to)
             return
-        with self._inside([], node.at) as otherwise:
+        with self._inside([]) as otherwise:
             self.into(node.otherwise, to)
         self._choose(test, then, otherwise)
+
+    def _long_choice(self, node: nodes.If, to: Destination) -> None:
+        """A chain of choices one after another, with a flag instead of nesting."""
+        flag = self._temporary("undecided")
+        self._line(f"{flag} = True")
+        rest: Node = node
+        while isinstance(rest, nodes.If):
+            with self._inside([]) as block:
+                test = self.condition(rest.test)
+                with self._inside([]) as then:
+                    self._line(f"{flag} = False")
+                    self.into(rest.then, to)
+                self._block += [f"if {test}:", then]
+            self._block += [f"if {flag}:", block]
+            rest = rest.otherwise
+        with self._inside([]) as block:
+            self.into(rest, to)
+        self._block += [f"if {flag}:", block]
 
     def _do_statement(self, node: nodes.Do, to: Destination) -> None:
         for one in node.body[:-1]:
@@ -1491,7 +1555,7 @@ class Emitter:
         if rest is not None:
             self.into(rest, to)
             return
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self._enter_loop(node)
             self.into(node.body, inner)
         self._block += ["while True:", block]
@@ -1541,11 +1605,11 @@ class Emitter:
         never = [not any(one.target is node for one in _recurs(branch)) for branch in rounds]
         if not (always[0] and never[1]) and not (always[1] and never[0]):
             return None
-        with self._inside([], node.at) as before:
+        with self._inside([]) as before:
             test = self.condition(body.test)
         if before:
             return None
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self.into(body.then if always[0] else body.otherwise, replace(DISCARD, leaves=True))
         if block and block[-1] == "continue":
             block.pop()
@@ -1570,7 +1634,7 @@ class Emitter:
         value = self._temporary("value")
         self._line(f"{turns} = 0")
         self._line(f"{value} = None")
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             test = self.condition(node.test)
             self._line(f"if {_negated(test)}:")
             self._block.append(["break"])
@@ -1629,11 +1693,11 @@ class Emitter:
                 return
             place = next(i for i, step in enumerate(rest) if step is guards[0])
             condition = self.condition(guards[0])
-            with self._inside([], at) as block:
+            with self._inside([]) as block:
                 self._nested(rest[place + 1 :], finish, at)
             self._block += [f"if {condition}:", block]
             return
-        with self._inside([], at) as block:
+        with self._inside([]) as block:
             self._nested(rest, finish, at)
         self._block += [f"if {' and '.join(tests)}:", block]
 
@@ -1651,13 +1715,13 @@ class Emitter:
         guarded = any(clause.guard is not None for clause in node.clauses) or any(
             not isinstance(step, tuple | Code) for steps in flat for step in steps
         )
-        if guarded:
+        if guarded or len(node.clauses) > _CLAUSES:
             self._match_flagged(node, flat, subject, to)
             return
         word = "if"
         for clause, steps in zip(node.clauses, flat, strict=True):
             tests = [step.at_least(NOT) for step in steps if isinstance(step, Code)]
-            with self._inside([], clause.at) as block:
+            with self._inside([]) as block:
                 self._bindings([step for step in steps if isinstance(step, tuple)])
                 self.into(clause.body, to)
             if not tests and word == "if":
@@ -1669,7 +1733,7 @@ class Emitter:
                 return
             word = "elif"
         self._line("else:")
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self._no_match(node, subject, to)
         self._block.append(block)
 
@@ -1690,13 +1754,13 @@ class Emitter:
                 self._line(f"{flag} = False")
                 self.into(body, to)
 
-            with self._inside([], clause.at) as block:
+            with self._inside([]) as block:
                 self._nested(steps, finish, clause.at)
             if index == 0:
                 self._block.extend(block)
             else:
                 self._block += [f"if {flag}:", block]
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self._no_match(node, subject, to)
         self._block += [f"if {flag}:", block]
 
@@ -1805,7 +1869,7 @@ class Emitter:
         cleanup = self._frame.fresh("cleanup")
         self._write_definition(cleanup, "", body, self._frozen(node.cleanup, None))
         failure = self._temporary("failure")
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self._try(nodes.Try(node.body, node.catches, None, node.at), to)
         error = self._temporary("error")
         self._block += [
@@ -1821,11 +1885,11 @@ class Emitter:
         ]
 
     def _try_catch(self, node: nodes.Try, to: Destination) -> None:
-        with self._inside([], node.at) as block:
+        with self._inside([]) as block:
             self.into(node.body, to)
         failure = self._temporary("failure")
         error = self._temporary("error")
-        with self._inside([], node.at) as handler:
+        with self._inside([]) as handler:
             self._line(f"{error} = caught({failure})")
             self._catches(node, error, failure, to)
         self._block += ["try:", block, f"except Exception as {failure}:", handler]
@@ -1833,7 +1897,7 @@ class Emitter:
     def _catches(self, node: nodes.Try, error: str, failure: str, to: Destination) -> None:
         word = "if"
         for catch in node.catches:
-            with self._inside([], catch.at) as block:
+            with self._inside([]) as block:
                 if catch.variable.used:
                     self._line(f"{catch.variable.python} = {error}")
                 self.into(catch.body, to)
@@ -1943,6 +2007,7 @@ _FOLDABLE: Final = frozenset(
 
 _STATEMENTS: Final[dict[type, Any]] = {
     nodes.If: Emitter._if_statement,
+    nodes.Call: Emitter._tail_call,
     nodes.And: Emitter._logical_statement,
     nodes.Or: Emitter._logical_statement,
     nodes.Do: Emitter._do_statement,
@@ -2059,6 +2124,8 @@ def _literal_code(form: Literal) -> Code:
             return Code(f"Timestamp({text!r})")
         case "uuid", text:
             return Code(f"Uuid({text!r})")
+        case _ if form.kind == HELD:
+            return Code(str(form.value))
     return Code(f"Handle({form.value!r})")
 
 
@@ -2129,11 +2196,16 @@ _NEGATABLE: Final = re.compile(r"([\w()\[\], .']+?) (is not|is|==|!=) ([\w']+)")
 def _written(block: Block, indent: int) -> Iterator[str]:
     if not block and indent:
         yield "    " * indent + "pass"
+    alternatives = 0
     for one in block:
         if isinstance(one, list):
             yield from _written(one, indent + 1)
-        else:
-            yield "    " * indent + one
+            continue
+        alternatives = alternatives + 1 if _plain(one).startswith("elif ") else 0
+        if indent > _BLOCK_DEPTH or alternatives > _ALTERNATIVES:
+            found = _MARK.search(one)
+            raise TooDeepError(int(found[1]) if found and found[1] else 0)
+        yield "    " * indent + one
 
 
 def _without_marks(text: str) -> tuple[str, dict[int, list[Span]]]:
@@ -2162,6 +2234,14 @@ def _without_marks(text: str) -> tuple[str, dict[int, list[Span]]]:
         lines.append("".join(parts))
         spans[number] = found_spans
     return "\n".join(lines), spans
+
+
+def _chain_length(node: Node) -> int:
+    """How many choices follow each other, each in place of the last ``else``."""
+    length = 0
+    while isinstance(node, nodes.If):
+        node, length = node.otherwise, length + 1
+    return length
 
 
 def _is_one_if(block: Block) -> bool:

@@ -74,6 +74,8 @@ class Variable:
     function: Function | None = None
     definitions: int = 0
     used: bool = False
+    step: str | None = None
+    """The name of one step of it, if it is one of several functions that end with each other."""
 
     @property
     def is_global(self) -> bool:

@@ -2485,6 +2485,21 @@ def call(f: Value, *values: Value) -> Value:
     return callee(f)(*values)
 
 
+class Bounce:
+    """A call that a function ends with, not made yet."""
+
+    def __init__(self, f: Value, *values: Value) -> None:
+        self.f = f
+        self.values = values
+
+
+def bounced(result: Value) -> Value:
+    """Make the calls that functions end with, one after another."""
+    while type(result) is Bounce:
+        result = result.f(*result.values)
+    return result
+
+
 def condition_failed(which: str, name: str) -> NoReturn:
     fail("ValidationError", f"a {which} condition of {name} does not hold")
 
