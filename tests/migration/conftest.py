@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from migration.inspecting import WorkerInspector
+from migration.inspecting import Remembering, worker
 
 
 @pytest.fixture
-def inspector() -> Iterator[WorkerInspector]:
-    """Reads sources with a real worker, and remembers the names of what it read."""
-    found = WorkerInspector()
-    yield found
-    found.close()
+def inspector() -> Remembering:
+    """Reads sources with real workers, and remembers the names of what it read."""
+    return Remembering()
+
+
+@pytest.fixture(autouse=True)
+def worker_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is opened as a whole finds the worker too."""
+    monkeypatch.setenv("CCOS_RUNE_WORKER", str(worker()))

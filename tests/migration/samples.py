@@ -9,12 +9,13 @@ TOOLS = Path(__file__).parent / "tools"
 
 def tool(name: str, body: str = "args", *, extra: str = "", properties: str = "") -> str:
     """A tool of the functions form."""
+    word = "async fn" if ".await" in body else "fn"
     return f"""
 pub fn NAME() {{ "{name}" }}
 pub fn DESCRIPTION() {{ "The tool {name}." }}
 pub fn INPUT_SCHEMA() {{ #{{ type: "object", properties: #{{ {properties} }} }} }}
 {extra}
-pub fn call(args) {{ {body} }}
+pub {word} call(args) {{ {body} }}
 """
 
 

@@ -6,24 +6,28 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ccos.engine.rune import Inspection
 from ccos.errors import ConfigurationError, IsolationError, ResourceExceededError
 from ccos.migration import Discoverer, Discovery, DiscoveryConfig, DiscoveryPatterns, Verdict
 from ccos.migration.folders import read_content, walk
 from ccos.migration.problems import MigrationErrorType
-from migration.inspecting import WorkerInspector
+from migration.inspecting import Remembering
 from migration.samples import tool, written
 
 
 def discover(
-    inspector: WorkerInspector, *roots: Path, config: DiscoveryConfig | None = None
+    inspector: Remembering, *roots: Path, config: DiscoveryConfig | None = None
 ) -> Discovery:
-    return asyncio.run(Discoverer(config or DiscoveryConfig(), inspector).discover(*roots))
+    async def main() -> Discovery:
+        async with inspector.working():
+            return await Discoverer(config or DiscoveryConfig(), inspector).discover(*roots)
+
+    return asyncio.run(main())
 
 
 def names(found: Discovery) -> list[str]:
@@ -68,7 +72,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -
         DiscoveryConfig(**wrong)
 
 
-def test_files_come_in_the_order_of_their_names(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_files_come_in_the_order_of_their_names(inspector: Remembering, tmp_path: Path) -> None:
     for name in ("b.rn", "a/z.rn", "a/b/c.rn", "a.rn", "ä.rune", "B.RN", "a-b.rn"):
         written(tmp_path, name)
     found = discover(inspector, tmp_path)
@@ -78,7 +82,7 @@ def test_files_come_in_the_order_of_their_names(inspector: WorkerInspector, tmp_
 
 
 def test_several_folders_come_in_the_order_given_and_overlap_once(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     written(tmp_path, "one/a.rn")
     written(tmp_path, "two/b.rn")
@@ -86,9 +90,7 @@ def test_several_folders_come_in_the_order_given_and_overlap_once(
     assert places(discover(inspector, *roots), tmp_path) == ["two/b.rn", "one/a.rn"]
 
 
-def test_a_missing_folder_is_a_warning_and_no_tools(
-    inspector: WorkerInspector, tmp_path: Path
-) -> None:
+def test_a_missing_folder_is_a_warning_and_no_tools(inspector: Remembering, tmp_path: Path) -> None:
     found = discover(inspector, tmp_path / "none")
     assert (found.files, found.total_discovered) == ((), 0)
     assert found.warnings == (f"{tmp_path}/none does not exist.",)
@@ -97,7 +99,7 @@ def test_a_missing_folder_is_a_warning_and_no_tools(
 
 
 def test_the_folders_of_the_configuration_are_searched_if_none_is_named(
-    inspector: WorkerInspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inspector: Remembering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path, "tools/a.rn")
@@ -108,7 +110,7 @@ def test_the_folders_of_the_configuration_are_searched_if_none_is_named(
 
 
 def test_excluded_folders_are_not_entered_but_searched_if_named(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     for folder in (".git", "node_modules", "target", ".crucible", "mine"):
         written(tmp_path, f"{folder}/{folder.strip('.')}_tool.rn")
@@ -119,7 +121,7 @@ def test_excluded_folders_are_not_entered_but_searched_if_named(
 
 
 def test_only_files_that_may_have_tools_are_looked_at(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     for name in ("a.rn", "b.txt", "rn", ".hidden.rn", "c.rn.bak", "d.tmp", "Thumbs.db", "e.rn"):
         written(tmp_path, name, tool(name.strip(".").replace(".", "_")))
@@ -131,7 +133,7 @@ def test_only_files_that_may_have_tools_are_looked_at(
 
 
 def test_folders_below_are_searched_unless_told_otherwise(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     written(tmp_path, "top.rn")
     written(tmp_path, "below/deep.rn")
@@ -139,7 +141,7 @@ def test_folders_below_are_searched_unless_told_otherwise(
     assert names(discover(inspector, tmp_path, config=DiscoveryConfig(recursive=False))) == ["top"]
 
 
-def test_a_single_file_can_be_named(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_a_single_file_can_be_named(inspector: Remembering, tmp_path: Path) -> None:
     path = written(tmp_path, "a.rn")
     written(tmp_path, "b.rn")
     assert names(discover(inspector, path)) == ["a"]
@@ -148,9 +150,7 @@ def test_a_single_file_can_be_named(inspector: WorkerInspector, tmp_path: Path) 
 FOLLOW = DiscoveryConfig(follow_symlinks=True)
 
 
-def test_links_are_not_followed_unless_asked_for(
-    inspector: WorkerInspector, tmp_path: Path
-) -> None:
+def test_links_are_not_followed_unless_asked_for(inspector: Remembering, tmp_path: Path) -> None:
     written(tmp_path, "root/.store/a.data", tool("linked"))
     (tmp_path / "root/z.rn").symlink_to(tmp_path / "root/.store/a.data")
     found = discover(inspector, tmp_path / "root")
@@ -159,7 +159,7 @@ def test_links_are_not_followed_unless_asked_for(
     assert (names(found), found.skipped) == (["linked"], ())
 
 
-def test_links_never_lead_out_of_the_folder(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_links_never_lead_out_of_the_folder(inspector: Remembering, tmp_path: Path) -> None:
     secret = written(tmp_path, "outside/secret.rn")
     root = tmp_path / "root"
     written(root, "mine.rn")
@@ -182,7 +182,7 @@ def test_links_never_lead_out_of_the_folder(inspector: WorkerInspector, tmp_path
     assert secret.name not in inspector.inspected
 
 
-def test_loops_of_links_come_to_an_end(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_loops_of_links_come_to_an_end(inspector: Remembering, tmp_path: Path) -> None:
     written(tmp_path, "a/b/tool.rn")
     (tmp_path / "a/b/back").symlink_to(tmp_path / "a")
     (tmp_path / "a/self").symlink_to("self")
@@ -194,7 +194,7 @@ def test_loops_of_links_come_to_an_end(inspector: WorkerInspector, tmp_path: Pat
     assert len(found.skipped) == 3
 
 
-def test_a_root_that_is_a_link_is_searched(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_a_root_that_is_a_link_is_searched(inspector: Remembering, tmp_path: Path) -> None:
     written(tmp_path, "real/a.rn")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     found = discover(inspector, tmp_path / "link")
@@ -203,7 +203,7 @@ def test_a_root_that_is_a_link_is_searched(inspector: WorkerInspector, tmp_path:
 
 
 def test_a_file_that_is_too_large_is_discovered_and_failed(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     source = tool("large")
     written(tmp_path, "large.rn", source)
@@ -225,7 +225,7 @@ def test_a_file_that_is_too_large_is_discovered_and_failed(
     ],
 )
 def test_a_file_that_is_no_text_is_discovered_and_failed(
-    inspector: WorkerInspector, tmp_path: Path, content: bytes, says: str
+    inspector: Remembering, tmp_path: Path, content: bytes, says: str
 ) -> None:
     written(tmp_path, "odd.rn", content)
     (report,) = discover(inspector, tmp_path).files
@@ -234,17 +234,13 @@ def test_a_file_that_is_no_text_is_discovered_and_failed(
     assert report.problems[0].type is MigrationErrorType.DISCOVERY_FAILED
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(
-    inspector: WorkerInspector, tmp_path: Path
-) -> None:
+def test_a_byte_order_mark_is_no_part_of_the_text(inspector: Remembering, tmp_path: Path) -> None:
     written(tmp_path, "marked.rn", b"\xef\xbb\xbf" + tool("marked").encode())
     (found,) = discover(inspector, tmp_path).tools
     assert found.source_code == tool("marked")
 
 
-def test_a_pipe_is_no_file_and_is_not_waited_for(
-    inspector: WorkerInspector, tmp_path: Path
-) -> None:
+def test_a_pipe_is_no_file_and_is_not_waited_for(inspector: Remembering, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.rn")
     (report,) = discover(inspector, tmp_path).files
     assert report.reason == "It is no regular file."
@@ -271,13 +267,19 @@ def test_what_may_not_be_read_is_discovered_and_failed(tmp_path_factory: Any) ->
         written(root, "open.rn")
         written(root, "folder/a.rn")
         (root / "folder").chmod(0)
-        inspector = WorkerInspector()
-        os.seteuid(65534)
-        try:
-            found = discover(inspector, root)
-        finally:
-            os.seteuid(0)
-            inspector.close()
+
+        async def main() -> Discovery:
+            inspector = Remembering()
+            discoverer = Discoverer(DiscoveryConfig(concurrency=1), inspector)
+            async with inspector.working():
+                await discoverer.read_source(tool("first"))
+                os.seteuid(65534)
+                try:
+                    return await discoverer.discover(root)
+                finally:
+                    os.seteuid(0)
+
+        found = asyncio.run(main())
     assert names(found) == ["open"]
     assert [(one.path.name, one.verdict.value) for one in found.failed] == [
         ("closed.rn", "invalid"),
@@ -287,7 +289,7 @@ def test_what_may_not_be_read_is_discovered_and_failed(tmp_path_factory: Any) ->
 
 
 def test_two_tools_of_one_name_are_an_error_for_both(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     first = written(tmp_path, "one/a.rn", tool("same"))
     second = written(tmp_path, "two/b.rn", tool("same"))
@@ -306,13 +308,17 @@ def test_two_tools_of_one_name_are_an_error_for_both(
 
 
 def test_what_was_read_is_read_again_only_when_it_changed(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     path = written(tmp_path, "a.rn", tool("first"))
     written(tmp_path, "b.rn")
 
     async def main() -> None:
         discoverer = Discoverer(DiscoveryConfig(), inspector)
+        async with inspector.working():
+            await steps(discoverer)
+
+    async def steps(discoverer: Discoverer) -> None:
         await discoverer.discover(tmp_path)
         again = await discoverer.discover(tmp_path)
         assert [one.cached for one in again.files] == [True, True]
@@ -336,7 +342,7 @@ class Failing:
         self.error: Exception | None = error
         self.started = 0
 
-    async def inspect(self, source: str, name: str) -> Mapping[str, Any]:
+    async def inspect(self, source: str, name: str) -> Inspection:
         self.started += 1
         await asyncio.sleep(0)
         assert self.error is not None
@@ -363,14 +369,15 @@ def test_without_a_worker_nothing_is_found_and_that_is_said(tmp_path: Path) -> N
     assert failing.started <= DiscoveryConfig().concurrency + 1
 
 
-def test_progress_is_told_after_each_file(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_progress_is_told_after_each_file(inspector: Remembering, tmp_path: Path) -> None:
     for number in range(5):
         written(tmp_path, f"{number}.rn")
     told: list[tuple[int, int]] = []
 
     async def main() -> None:
         discoverer = Discoverer(DiscoveryConfig(), inspector)
-        await discoverer.discover(tmp_path, progress=lambda done, of: told.append((done, of)))
+        async with inspector.working():
+            await discoverer.discover(tmp_path, progress=lambda done, of: told.append((done, of)))
 
     asyncio.run(main())
     assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
@@ -379,13 +386,13 @@ def test_progress_is_told_after_each_file(inspector: WorkerInspector, tmp_path: 
 MODULES = f"{tool('top')}\npub mod ui {{ {tool('inner')} }}"
 
 
-def patterned(inspector: WorkerInspector, root: Path, **patterns: Any) -> Discovery:
+def patterned(inspector: Remembering, root: Path, **patterns: Any) -> Discovery:
     config = DiscoveryConfig(patterns=DiscoveryPatterns(**patterns))
     return discover(inspector, root, config=config)
 
 
 def test_patterns_decide_what_is_a_tool_and_what_it_is_called(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     written(tmp_path, "notes.rn", MODULES)
     assert names(patterned(inspector, tmp_path)) == ["inner", "top"]
@@ -396,7 +403,7 @@ def test_patterns_decide_what_is_a_tool_and_what_it_is_called(
 
 
 def test_names_of_modules_are_metadata_and_nothing_else(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     written(tmp_path, "search/notes.rn", MODULES)
     assert [one.metadata.get("consumers") for one in discover(inspector, tmp_path).tools] == [
@@ -411,9 +418,7 @@ def test_names_of_modules_are_metadata_and_nothing_else(
     assert {one.metadata["patterns"] for one in labelled.tools} == {"finders"}
 
 
-def test_schemas_are_checked_unless_told_otherwise(
-    inspector: WorkerInspector, tmp_path: Path
-) -> None:
+def test_schemas_are_checked_unless_told_otherwise(inspector: Remembering, tmp_path: Path) -> None:
     written(tmp_path, "a.rn", tool("a", properties='x: #{ type: "strong" }'))
     assert names(discover(inspector, tmp_path)) == []
     assert names(discover(inspector, tmp_path, config=DiscoveryConfig(validate_tools=False))) == [
@@ -421,14 +426,18 @@ def test_schemas_are_checked_unless_told_otherwise(
     ]
 
 
-def test_a_text_from_memory_is_read_like_a_file(inspector: WorkerInspector) -> None:
-    discoverer = Discoverer(DiscoveryConfig(), inspector)
-    report = asyncio.run(discoverer.read_source(tool("a"), "a.rn"))
-    assert [(one.name, one.file_path) for one in report.tools] == [("a", None)]
-    assert asyncio.run(discoverer.read_source("pub fn")).verdict is Verdict.INVALID
+def test_a_text_from_memory_is_read_like_a_file(inspector: Remembering) -> None:
+    async def main() -> None:
+        discoverer = Discoverer(DiscoveryConfig(), inspector)
+        async with inspector.working():
+            report = await discoverer.read_source(tool("a"), "a.rn")
+            assert [(one.name, one.file_path) for one in report.tools] == [("a", None)]
+            assert (await discoverer.read_source("pub fn")).verdict is Verdict.INVALID
+
+    asyncio.run(main())
 
 
-def test_odd_names_of_files_are_written_out(inspector: WorkerInspector, tmp_path: Path) -> None:
+def test_odd_names_of_files_are_written_out(inspector: Remembering, tmp_path: Path) -> None:
     name = os.fsdecode(b"odd\n\xff.rn")
     written(tmp_path, name, "//! A tool.\npub fn main() { 1 }")
     (tmp_path / "fine.rn").write_text("//! A tool.\npub fn main() { 1 }")
@@ -441,7 +450,7 @@ def test_odd_names_of_files_are_written_out(inspector: WorkerInspector, tmp_path
 
 
 def test_a_thousand_files_take_no_longer_than_they_should(
-    inspector: WorkerInspector, tmp_path: Path
+    inspector: Remembering, tmp_path: Path
 ) -> None:
     for number in range(200):
         written(tmp_path, f"{number % 10}/{number}.rn")

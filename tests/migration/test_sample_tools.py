@@ -12,7 +12,7 @@ import pytest
 from ccos.capabilities import SchemaValidator
 from ccos.migration import Discoverer, Discovery, DiscoveryConfig, FileReport, Verdict
 from ccos.migration.definitions import ToolDefinition
-from migration.inspecting import WorkerInspector
+from migration.inspecting import Remembering
 from migration.samples import TOOLS
 
 EXPECTED: dict[str, dict[str, Any]] = tomllib.loads(
@@ -23,11 +23,12 @@ MARKER = Path("/tmp/ccos-rune-marker")
 
 @pytest.fixture(scope="module")
 def found() -> Discovery:
-    inspector = WorkerInspector()
-    try:
-        return asyncio.run(Discoverer(DiscoveryConfig(), inspector).discover(TOOLS))
-    finally:
-        inspector.close()
+    async def main() -> Discovery:
+        inspector = Remembering()
+        async with inspector.working():
+            return await Discoverer(DiscoveryConfig(), inspector).discover(TOOLS)
+
+    return asyncio.run(main())
 
 
 def report(found: Discovery, name: str) -> FileReport:

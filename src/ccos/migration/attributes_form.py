@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from ccos.engine.rune import Attribute
 from ccos.migration import metadata
 from ccos.migration.definitions import (
     DEFAULT_CATEGORY,
@@ -14,7 +15,7 @@ from ccos.migration.definitions import (
     ToolDefinition,
     ToolEntry,
 )
-from ccos.migration.inspection import Attribute, FunctionSeen, Inspection
+from ccos.migration.inspection import FunctionSeen, Outline
 from ccos.migration.metadata import MAX_DESCRIPTION_CHARACTERS, MetadataError
 from ccos.migration.parameters import (
     Declared,
@@ -32,9 +33,9 @@ _TOOL_KEYS: Final = frozenset({"desc", "description", "version", "tags", "catego
 _PARAM_KEYS: Final = frozenset({"name", "type", "desc", "description", "required"})
 
 
-def tools_by_attribute(inspection: Inspection) -> list[FunctionSeen]:
+def tools_by_attribute(outline: Outline) -> list[FunctionSeen]:
     """The functions that an attribute declares to be tools, or parameters of tools, by line."""
-    found = [one for one in inspection.functions.values() if one.has(TOOL) or one.has(PARAM)]
+    found = [one for one in outline.functions.values() if one.has(TOOL) or one.has(PARAM)]
     return sorted(found, key=lambda one: (one.line, one.path))
 
 

@@ -11,8 +11,8 @@ from ccos.migration.definitions import ToolDefinition
 from ccos.migration.discovery_config import DiscoveryConfig
 from ccos.migration.functions_form import declares_contract, read_functions
 from ccos.migration.header_form import DEFAULT_ENTRY, has_header, read_header
-from ccos.migration.hints import hint_for
-from ccos.migration.inspection import Inspection
+from ccos.migration.hints import told
+from ccos.migration.inspection import Outline
 from ccos.migration.problems import MigrationErrorType, Problem, invalid
 from ccos.migration.reading import Described, Reading, Verdict, refused
 
@@ -21,24 +21,24 @@ MAX_TOOLS: Final = 256
 _NAMED: Final = 5
 
 
-def read_contract(inspection: Inspection, stem: str, config: DiscoveryConfig) -> Reading:
+def read_contract(outline: Outline, stem: str, config: DiscoveryConfig) -> Reading:
     """What a file is, with every tool that it has and everything that is wrong.
 
     Args:
-        inspection: Of its text.
+        outline: Of its text.
         stem: Its name without the ending, which is what a tool with a header is called.
         config: Says which contracts are looked for.
     """
     warnings = tuple(
-        f"line {one.line}: {one.message}" for one in inspection.findings if one.severity != "error"
+        f"line {one.diagnostic.line}: {one.diagnostic.message}" for one in outline.warnings
     )[:MAX_PROBLEMS]
-    if _is_hook(inspection):
-        return Reading(Verdict.HOOK, _hook_reason(inspection), warnings=warnings)
-    if not inspection.compiled:
-        return refused(_compilation_problems(inspection), warnings)
-    described = list(_tools(inspection, stem, config))
+    if _is_hook(outline):
+        return Reading(Verdict.HOOK, _hook_reason(outline), warnings=warnings)
+    if not outline.compiled:
+        return refused(_compilation_problems(outline), warnings)
+    described = list(_tools(outline, stem, config))
     if not described:
-        verdict, reason = _no_tool(inspection)
+        verdict, reason = _no_tool(outline)
         return Reading(verdict, reason, warnings=warnings)
     problems = [problem for one in described for problem in one.problems]
     tools = tuple(one for one in described if one.definition is not None)
@@ -53,25 +53,25 @@ def read_contract(inspection: Inspection, stem: str, config: DiscoveryConfig) ->
     return Reading(Verdict.TOOL, reason, tools, tuple(problems[:MAX_PROBLEMS]), warnings)
 
 
-def _tools(inspection: Inspection, stem: str, config: DiscoveryConfig) -> Iterable[Described]:
+def _tools(outline: Outline, stem: str, config: DiscoveryConfig) -> Iterable[Described]:
     patterns, validate = config.patterns, config.validate_tools
-    marked = tools_by_attribute(inspection)
+    marked = tools_by_attribute(outline)
     if patterns.direct_tools:
-        if declares_contract(inspection):
-            yield read_functions(inspection, validate=validate)
-        elif not marked and has_header(inspection):
-            yield read_header(inspection, stem)
+        if declares_contract(outline):
+            yield read_functions(outline, validate=validate)
+        elif not marked and has_header(outline):
+            yield read_header(outline, stem)
     for function in marked:
         within = bool(function.module)
         if patterns.module_tools if within else patterns.direct_tools:
             found = read_attributes(function)
             yield _qualified(found, stem, function.module, config) if within else found
     if patterns.module_tools:
-        for module in sorted(inspection.modules, key=lambda one: (one.line, one.path)):
-            if not declares_contract(inspection, module.path):
+        for module in sorted(outline.modules, key=lambda one: (one.line, one.path)):
+            if not declares_contract(outline, module.path):
                 continue
-            if _all_public(inspection, module.path):
-                found = read_functions(inspection, module.path, validate=validate)
+            if _all_public(outline, module.path):
+                found = read_functions(outline, module.path, validate=validate)
                 yield _qualified(found, stem, module.path, config)
             else:
                 yield Described(
@@ -86,9 +86,9 @@ def _tools(inspection: Inspection, stem: str, config: DiscoveryConfig) -> Iterab
                 )
 
 
-def _all_public(inspection: Inspection, path: str) -> bool:
+def _all_public(outline: Outline, path: str) -> bool:
     """Whether a module and all modules around it are public."""
-    public = {one.path for one in inspection.modules if one.public}
+    public = {one.path for one in outline.modules if one.public}
     parts = path.split("::")
     return all("::".join(parts[:end]) in public for end in range(1, len(parts) + 1))
 
@@ -102,18 +102,19 @@ def _qualified(found: Described, stem: str, module: str, config: DiscoveryConfig
     return dataclasses.replace(found, definition=definition)
 
 
-def _compilation_problems(inspection: Inspection) -> list[Problem]:
-    found = [
-        Problem(
+def _compilation_problems(outline: Outline) -> list[Problem]:
+    found = []
+    for one in outline.errors[:MAX_PROBLEMS]:
+        message, hint = told(one)
+        problem = Problem(
             type=MigrationErrorType.COMPILATION_FAILED,
-            message=one.message,
-            hint=hint_for(one),
-            code=one.code,
-            line=one.line,
-            column=one.column,
+            message=message,
+            hint=hint,
+            code=one.diagnostic.code,
+            line=one.diagnostic.line,
+            column=one.diagnostic.column,
         )
-        for one in inspection.errors[:MAX_PROBLEMS]
-    ]
+        found.append(problem)
     unsaid = Problem(
         type=MigrationErrorType.COMPILATION_FAILED,
         message="The compiler does not accept it and does not say why.",
@@ -121,40 +122,40 @@ def _compilation_problems(inspection: Inspection) -> list[Problem]:
     return found or [unsaid]
 
 
-def _is_hook(inspection: Inspection) -> bool:
+def _is_hook(outline: Outline) -> bool:
     """Whether its functions answer events, by an attribute or all of them by their names.
 
     The attribute is not of the language here, so such a file does not compile; that says nothing
     against it where it comes from.
     """
-    functions = inspection.functions.values()
-    if any(one.has("tool") for one in functions) or declares_contract(inspection):
+    functions = outline.functions.values()
+    if any(one.has("tool") for one in functions) or declares_contract(outline):
         return False
     if any(one.has("hook") for one in functions):
-        return all(one.code == "unsupported" for one in inspection.errors)
+        return all(one.diagnostic.code == "unsupported" for one in outline.errors)
     public = [one for one in functions if one.public and not one.module]
-    return bool(public) and inspection.compiled and all(_is_answer(one.name) for one in public)
+    return bool(public) and outline.compiled and all(_is_answer(one.name) for one in public)
 
 
 def _is_answer(name: str) -> bool:
     return name.startswith("on_")
 
 
-def _hook_reason(inspection: Inspection) -> str:
+def _hook_reason(outline: Outline) -> str:
     names = [
         one.path
-        for one in inspection.functions.values()
+        for one in outline.functions.values()
         if one.has("hook") or (one.public and _is_answer(one.name))
     ]
     listed = _listed("The function", "The functions", names)
     return f"{listed} answer{'s' if len(names) == 1 else ''} events of another system."
 
 
-def _no_tool(inspection: Inspection) -> tuple[Verdict, str]:
-    if DEFAULT_ENTRY in inspection.functions:
+def _no_tool(outline: Outline) -> tuple[Verdict, str]:
+    if DEFAULT_ENTRY in outline.functions:
         return Verdict.SCRIPT, "It has main() and no tool contract; run it with `ccos script run`."
-    if inspection.functions:
-        names = list(inspection.functions)
+    if outline.functions:
+        names = list(outline.functions)
         listed = _listed("the function", "the functions", names)
         return Verdict.LIBRARY, f"It has {listed} and no tool contract."
     return Verdict.LIBRARY, "It has no functions."

@@ -47,10 +47,13 @@ class ToolEntry:
     binding: Binding
 
     def bound(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by parameter of the function; one left out is null."""
+        """The arguments of a call by parameter of the function.
+
+        One that is left out stays so; for Rune it is unit then.
+        """
         if self.binding is Binding.OBJECT:
             return {self.parameters[0]: dict(arguments)}
-        return {name: arguments.get(name) for name in self.parameters}
+        return {name: arguments[name] for name in self.parameters if name in arguments}
 
     def as_dict(self) -> dict[str, Any]:
         """Its parts as JSON data."""

@@ -32,7 +32,7 @@ from ccos.migration.folders import (
     read_content,
     walk,
 )
-from ccos.migration.inspection import Inspection, Inspector
+from ccos.migration.inspection import Inspector, Outline
 from ccos.migration.problems import MigrationErrorType, Problem, undiscovered
 from ccos.migration.reading import IGNORED, Described, Reading, Verdict, refused
 
@@ -270,7 +270,7 @@ class Discoverer:
         except _OF_THE_SOURCE as error:
             return refused([_failed(error)]), False
         stem = shown_path(Path(found.path.stem))
-        return read_contract(Inspection.from_data(answer), stem, self.config), True
+        return read_contract(Outline.of(answer), stem, self.config), True
 
     def _tool(
         self, one: Described, found: FoundFile, source: str, digest: str, modified_at: float

@@ -71,7 +71,7 @@ class DiscoveryConfig:
     debounce_seconds: float = 0.5
     interval_seconds: float = 30.0
     concurrency: int = 4
-    patterns: DiscoveryPatterns = DiscoveryPatterns()
+    patterns: DiscoveryPatterns = field(default_factory=DiscoveryPatterns)
 
     def __post_init__(self) -> None:
         for extension in self.extensions:

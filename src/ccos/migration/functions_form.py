@@ -14,7 +14,7 @@ from ccos.migration.definitions import (
     ToolDefinition,
     ToolEntry,
 )
-from ccos.migration.inspection import Inspection
+from ccos.migration.inspection import Outline
 from ccos.migration.metadata import MAX_DESCRIPTION_CHARACTERS, MetadataError
 from ccos.migration.problems import Problem, invalid
 from ccos.migration.reading import Described
@@ -26,21 +26,21 @@ _RETURN_A_LITERAL: Final = (
 )
 
 
-def declares_contract(inspection: Inspection, module: str = "") -> bool:
+def declares_contract(outline: Outline, module: str = "") -> bool:
     """Whether a module, or the file itself, has any function that the contract requires."""
     paths = {_path(module, name) for name in REQUIRED}
-    return not paths.isdisjoint(inspection.functions.keys() | inspection.constants.keys())
+    return not paths.isdisjoint(outline.functions.keys() | outline.constants.keys())
 
 
-def read_functions(inspection: Inspection, module: str = "", *, validate: bool = True) -> Described:
+def read_functions(outline: Outline, module: str = "", *, validate: bool = True) -> Described:
     """The tool that a file, or a module in it, describes by functions.
 
     Args:
-        inspection: Of the file.
+        outline: Of the file.
         module: Path of the module; empty for the file itself.
         validate: Whether to make sure that schemas are valid schemas.
     """
-    reader = _Reader(inspection, module)
+    reader = _Reader(outline, module)
     values: dict[str, Any] = {
         "name": reader.required("NAME", metadata.name),
         "description": reader.required("DESCRIPTION", _description),
@@ -62,14 +62,14 @@ def read_functions(inspection: Inspection, module: str = "", *, validate: bool =
     if entry is None or problems:
         return Described(None, problems)
     definition = ToolDefinition(entry=entry, form=Form.FUNCTIONS, **values)
-    return Described(definition, line=inspection.functions[entry.function].line)
+    return Described(definition, line=outline.functions[entry.function].line)
 
 
 class _Reader:
     """Reads the values of one contract, and collects what is wrong and what is missing."""
 
-    def __init__(self, inspection: Inspection, module: str) -> None:
-        self._inspection = inspection
+    def __init__(self, outline: Outline, module: str) -> None:
+        self._outline = outline
         self._module = module
         self._missing: list[str] = []
         self._problems: list[Problem] = []
@@ -88,7 +88,7 @@ class _Reader:
     def entry(self) -> ToolEntry | None:
         """The function that does the work."""
         path = _path(self._module, ENTRY)
-        function = self._inspection.functions.get(path)
+        function = self._outline.functions.get(path)
         if function is None:
             self._missing.append("call(args)")
             return None
@@ -123,11 +123,11 @@ class _Reader:
 
     def _there(self, name: str) -> bool:
         path = _path(self._module, name)
-        return path in self._inspection.constants or path in self._inspection.functions
+        return path in self._outline.constants or path in self._outline.functions
 
     def _read(self, name: str, read: Callable[[Any], Any], default: Any) -> Any:
         path = _path(self._module, name)
-        found = self._inspection.constants.get(path)
+        found = self._outline.constants.get(path)
         if found is None:
             return self._unreadable(path, name, default)
         line = found.line or self._line(path)
@@ -143,13 +143,13 @@ class _Reader:
             return default
 
     def _unreadable(self, path: str, name: str, default: Any) -> Any:
-        function = self._inspection.functions[path]
+        function = self._outline.functions[path]
         reason = "is not public" if not function.public else "has parameters; it gets none"
         self._refuse(f"{path} {reason}.", function.line, f"Write pub fn {name}().")
         return default
 
     def _line(self, path: str) -> int:
-        function = self._inspection.functions.get(path)
+        function = self._outline.functions.get(path)
         return 0 if function is None else function.line
 
     def _refuse(self, message: str, line: int, hint: str = "") -> None:

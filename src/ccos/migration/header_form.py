@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ccos.engine.rune import HeaderEntry
 from ccos.migration import metadata
 from ccos.migration.definitions import (
     DEFAULT_CATEGORY,
@@ -14,7 +15,7 @@ from ccos.migration.definitions import (
     ToolDefinition,
     ToolEntry,
 )
-from ccos.migration.inspection import HeaderEntry, Inspection
+from ccos.migration.inspection import Outline
 from ccos.migration.metadata import MetadataError
 from ccos.migration.parameters import (
     Declared,
@@ -31,29 +32,29 @@ _SINGLE: Final = ("entry", "version", "tags")
 _KEYS: Final = frozenset({*_SINGLE, "param"})
 
 
-def has_header(inspection: Inspection) -> bool:
+def has_header(outline: Outline) -> bool:
     """Whether a file describes its tool in a header.
 
     Text alone is a comment like any other, unless there is the function that a header means when
     it names none.
     """
-    if any(one.key in _KEYS for one in inspection.header):
+    if any(one.key in _KEYS for one in outline.header):
         return True
-    main = inspection.functions.get(DEFAULT_ENTRY)
-    return bool(inspection.header_text) and main is not None and main.public
+    main = outline.functions.get(DEFAULT_ENTRY)
+    return bool(outline.summary) and main is not None and main.public
 
 
-def read_header(inspection: Inspection, name: str) -> Described:
+def read_header(outline: Outline, name: str) -> Described:
     """The tool that the header of a file describes.
 
     Args:
-        inspection: Of the file.
+        outline: Of the file.
         name: Of the tool: that of the file, without its ending.
     """
-    reader = _Reader(name, inspection.header)
+    reader = _Reader(name, outline.header)
     entry = reader.single.get("entry")
     path = entry.text if entry else DEFAULT_ENTRY
-    function = inspection.functions.get(path)
+    function = outline.functions.get(path)
     if function is None:
         return Described(
             None,
@@ -70,7 +71,7 @@ def read_header(inspection: Inspection, name: str) -> Described:
     if not function.public:
         message = f"{path} is not public."
         reader.refuse(message, function.line, f"Write pub fn {path}.")
-    description = inspection.header_text or function.documentation
+    description = outline.summary or function.documentation
     if not description:
         reader.refuse(
             "The contract is incomplete: its description is missing.", 1, "Write //! What it does."

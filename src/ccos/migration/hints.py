@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from ccos.engine.modules import host_modules
-from ccos.migration.inspection import Finding
+from ccos.engine.rune import Finding
 
 _MISSING: Final = re.compile(r"^Missing item (?:\{root\})?(?:::)?(?P<path>[\w:]+)\.$")
 
@@ -24,16 +24,21 @@ _INSTEAD: Final = (
 )
 
 
-def hint_for(finding: Finding) -> str:
-    """What to do about a finding; empty if nobody can tell."""
-    if finding.hint:
-        return finding.hint
-    missing = _MISSING.match(finding.message)
+def told(finding: Finding) -> tuple[str, str]:
+    """What a finding says, and what to do about it; the latter is empty if nobody can tell."""
+    if finding.path is not None and not finding.level:
+        return f"No security level has {finding.path}.", _in_place_of(finding.path)
+    return finding.diagnostic.message, finding.hint or _hint(finding)
+
+
+def _hint(finding: Finding) -> str:
+    found = finding.diagnostic
+    missing = _MISSING.match(found.message)
     if missing is not None:
         return _in_place_of(missing["path"])
-    if "end of file" in finding.message and finding.code == "syntax":
+    if "end of file" in found.message and found.code == "syntax":
         return "A file consists of functions: put statements into `pub fn main() { … }`."
-    if finding.code == "unsupported" and "Attributes" in finding.message:
+    if found.code == "unsupported" and "Attributes" in found.message:
         return "Remove the attribute, or move the function to a file of its own."
     return ""
 

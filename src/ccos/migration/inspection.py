@@ -1,10 +1,23 @@
-"""What an inspector tells of a source, without running its work."""
+"""What a source says of itself, as the contracts read it; nothing of its work runs for that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from ccos.engine.hosts import HostModules
+from ccos.engine.policy import SecurityLevel, level_policy
+from ccos.engine.rune import (
+    Attribute,
+    Constant,
+    Finding,
+    HeaderEntry,
+    InspectedFunction,
+    Inspection,
+    Module,
+    RuneLanguage,
+)
 
 CONSTANTS: Final = (
     "NAME",
@@ -22,33 +35,39 @@ CONSTANTS: Final = (
 
 
 class Inspector(Protocol):
-    """Reads a source: what it has, and the values of its metadata functions."""
+    """Reads a source: what it has, and the values of :data:`CONSTANTS`."""
 
-    async def inspect(self, source: str, name: str) -> Mapping[str, Any]:
+    async def inspect(self, source: str, name: str) -> Inspection:
         """Look into a source for which every host function exists.
 
         Args:
             source: The text.
             name: What people call it, for messages.
 
-        Returns:
-            The answer ``inspected`` of the Rune worker, with the values of :data:`CONSTANTS`.
-
         Raises:
             ScriptError: if this source takes the worker down or takes too long.
+            ConfigurationError: if there is nothing to read it with.
         """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """An attribute before a function: ``#[name(arguments)]``."""
+class RuneInspector:
+    """Reads sources in Rune, whatever host function they name: which of them exist is for later.
 
-    name: str
-    line: int
-    arguments: Mapping[str, Any]
-    error: str | None
-    """Why its arguments could not be read; None if they could."""
+    Args:
+        language: Of the engine.
+        modules: All host modules.
+    """
+
+    def __init__(self, language: RuneLanguage, modules: HostModules) -> None:
+        self._language = language
+        self._functions = modules.granted(level_policy(SecurityLevel.DEVELOPMENT))
+
+    async def inspect(self, source: str, name: str) -> Inspection:
+        """Look into a source; see :class:`Inspector`."""
+        return await self._language.inspect(
+            source, name=name, functions=self._functions, constants=CONSTANTS
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,6 @@ class FunctionSeen:
     path: str
     parameters: tuple[str, ...]
     public: bool
-    asynchronous: bool
     line: int
     documentation: str
     attributes: tuple[Attribute, ...]
@@ -79,111 +97,52 @@ class FunctionSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class ModuleSeen:
-    """A module within a source."""
-
-    path: str
-    public: bool
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderEntry:
-    """A line ``//! @key text``."""
-
-    key: str
-    text: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantSeen:
-    """What a metadata function gave, or why it gave nothing."""
-
-    value: Any
-    error: str | None
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A finding of the compiler."""
-
-    message: str
-    code: str
-    severity: str
-    hint: str
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Everything that was seen in a source.
+class Outline:
+    """A source as the contracts read it.
 
     Attributes:
         compiled: Whether the compiler accepts it; without that there are no constants.
-        header_text: The lines ``//! text`` at its top, joined.
+        errors: What stands against compiling it.
+        warnings: What else the compiler found.
+        summary: The lines ``//! text`` at its top, joined.
+        header: The lines ``//! @key text`` there.
+        functions: By path.
+        constants: What metadata functions gave, by path.
     """
 
     compiled: bool
-    findings: tuple[Finding, ...]
-    header_text: str
+    errors: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    summary: str
     header: tuple[HeaderEntry, ...]
     functions: Mapping[str, FunctionSeen]
-    modules: tuple[ModuleSeen, ...]
-    constants: Mapping[str, ConstantSeen]
-
-    @property
-    def errors(self) -> tuple[Finding, ...]:
-        """What stands against compiling it."""
-        return tuple(one for one in self.findings if one.severity == "error")
+    modules: tuple[Module, ...]
+    constants: Mapping[str, Constant]
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Inspection:
-        """The inspection in an answer of an :class:`Inspector`."""
+    def of(cls, inspection: Inspection) -> Outline:
+        """The outline of what an inspector saw."""
+        severe = ("error", "fatal")
+        findings = inspection.findings
         return cls(
-            compiled=data["compiled"],
-            findings=tuple(_finding(one) for one in data["diagnostics"]),
-            header_text=data["header"]["text"].strip(),
-            header=tuple(
-                HeaderEntry(one["key"], one["text"].strip(), one["line"])
-                for one in data["header"]["entries"]
-            ),
-            functions={one["path"]: _function(one) for one in data["functions"]},
-            modules=tuple(
-                ModuleSeen(one["path"], one["public"], one["line"]) for one in data["modules"]
-            ),
-            constants={
-                path: ConstantSeen(one.get("value"), one.get("error"), one.get("line", 0))
-                for path, one in data["constants"].items()
-            },
+            compiled=inspection.compiled,
+            errors=tuple(one for one in findings if one.diagnostic.severity in severe),
+            warnings=tuple(one for one in findings if one.diagnostic.severity not in severe),
+            summary=inspection.summary.strip(),
+            header=inspection.header,
+            functions={one.signature.path: _seen(one) for one in inspection.functions},
+            modules=inspection.modules,
+            constants=inspection.constants,
         )
 
 
-def _finding(data: Mapping[str, Any]) -> Finding:
-    return Finding(
-        message=data["message"],
-        code=data["code"],
-        severity=data["severity"],
-        hint=data.get("hint") or "",
-        line=data["line"],
-        column=data["column"],
-    )
-
-
-def _function(data: Mapping[str, Any]) -> FunctionSeen:
+def _seen(function: InspectedFunction) -> FunctionSeen:
+    signature = function.signature
     return FunctionSeen(
-        path=data["path"],
-        parameters=tuple(data["parameters"]),
-        public=data["public"],
-        asynchronous=data["asynchronous"],
-        line=data["line"],
-        documentation=(data["documentation"] or "").strip(),
-        attributes=tuple(_attributes(data["attributes"])),
+        path=signature.path,
+        parameters=signature.parameters,
+        public=signature.public,
+        line=signature.line,
+        documentation=(function.documentation or "").strip(),
+        attributes=function.attributes,
     )
-
-
-def _attributes(data: Iterable[Mapping[str, Any]]) -> Iterable[Attribute]:
-    for one in data:
-        yield Attribute(one["name"], one["line"], one["arguments"], one["error"])

@@ -1,0 +1,447 @@
+"""The original runtime of Rune tools: it finds them, keeps them in a registry, and calls them.
+
+It stands beside the script engine and knows nothing of it; the engine never falls back to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ccos.engine.executions import ExecutionContext, ExecutionResult
+from ccos.engine.health import Meters, ServiceHealth, ServiceStatus, WorkerMeters
+from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy, level_policy
+from ccos.errors import (
+    CcosError,
+    ConfigurationError,
+    EngineStoppedError,
+    ScriptError,
+)
+from ccos.migration.calls import bound_arguments, checked_result
+from ccos.migration.definitions import RuneTool, ToolDefinition, shown_path
+from ccos.migration.discovery import Discoverer, Discovery
+from ccos.migration.discovery_config import SERVICE_DIRECTORIES, DiscoveryConfig
+from ccos.migration.folders import fingerprint
+from ccos.migration.inspection import Inspector
+from ccos.migration.registry import RegistryConfig, ToolRegistry
+from ccos.migration.sandbox import ToolSandbox
+from ccos.migration.tool_service import (
+    ServiceMetrics,
+    ToolExecutionRequest,
+    ToolExecutionResult,
+    ToolValidation,
+)
+
+SERVICE_NAME: Final = "crucible-rune"
+VERSION: Final = "1.0.0"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionConfig:
+    """How tools are called.
+
+    Attributes:
+        default_timeout: Seconds, for a call that names none.
+        max_timeout: Seconds; no call gets more.
+        max_memory: Bytes of one call.
+        capture_output: Whether what a tool prints is in the metadata of the result.
+        default_environment: Variables that every tool may see.
+
+    Raises:
+        ConfigurationError: for a limit that is not above 0.
+    """
+
+    default_timeout: float = 30.0
+    max_timeout: float = 300.0
+    max_memory: int = 100 * MIB
+    capture_output: bool = True
+    default_environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("default_timeout", "max_timeout", "max_memory"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name} has to be above 0.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuneServiceConfig:
+    """How the service works.
+
+    Attributes:
+        hot_reload: Whether it notices by itself that a file changed.
+        security: What tools may use; whoever makes the sandbox reads it.
+    """
+
+    service_name: str = SERVICE_NAME
+    version: str = VERSION
+    discovery: DiscoveryConfig = field(
+        default_factory=lambda: DiscoveryConfig(directories=SERVICE_DIRECTORIES)
+    )
+    hot_reload: bool = True
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    cache: RegistryConfig = field(default_factory=RegistryConfig)
+    security: SecurityPolicy = field(default_factory=lambda: level_policy(SecurityLevel.SAFE))
+
+
+class RuneService:
+    """Finds Rune tools, keeps them, and calls them. Use it as an async context manager.
+
+    Args:
+        config: How it works.
+        inspector: Reads the sources.
+        sandbox: Runs the tools, under ``config.security``.
+        rune_version: Of the language, for :meth:`system_info`.
+
+    Raises:
+        ConfigurationError: if the sandbox has another policy than the configuration.
+    """
+
+    def __init__(
+        self,
+        config: RuneServiceConfig,
+        *,
+        inspector: Inspector,
+        sandbox: ToolSandbox,
+        rune_version: str = "",
+    ) -> None:
+        if sandbox.policy != config.security:
+            raise ConfigurationError("The sandbox has another policy than the configuration.")
+        self.config = config
+        self.registry = ToolRegistry(config.cache)
+        self._discoverer = Discoverer(config.discovery, inspector)
+        self._sandbox = sandbox
+        self._rune_version = rune_version
+        self._meters = Meters()
+        self._worker_meters = WorkerMeters()
+        self._since: float | None = None
+        self._roots: list[Path] = []
+        self._marks: dict[Path, str] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    async def __aenter__(self) -> RuneService:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # Lifecycle
+
+    async def start(self) -> None:
+        """Accept calls, and look for changes if that is asked for; does nothing if it runs."""
+        if self._since is not None:
+            return
+        self._since = time.time()
+        wanted = self.config.hot_reload and self.config.discovery.hot_reload
+        if wanted and self.config.cache.enable_hot_reload:
+            self._watcher = asyncio.create_task(self._watch(), name="ccos-rune-watch")
+
+    async def stop(self) -> None:
+        """Accept no more calls, cancel what runs and wait for it; harmless twice."""
+        self._since = None
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+            self._watcher = None
+        await self._sandbox.stop()
+
+    def is_running(self) -> bool:
+        """Whether it accepts calls."""
+        return self._since is not None
+
+    def system_info(self) -> dict[str, Any]:
+        """What it is and where it looks, as JSON data."""
+        directories = self._roots or self.config.discovery.directories
+        return {
+            "service_name": self.config.service_name,
+            "version": self.config.version,
+            "rune_version": self._rune_version,
+            "extensions": list(self.config.discovery.extensions),
+            "directories": [shown_path(one) for one in directories],
+            "security_level": self.config.security.level.value,
+        }
+
+    # Discovery
+
+    async def discover_tools_from_directory(self, path: Path) -> int:
+        """Look for tools in a folder and register them; returns how many are new."""
+        return await self.discover_tools_from_directories([path])
+
+    async def discover_tools_from_directories(self, paths: Sequence[Path] = ()) -> int:
+        """Look for tools in folders, or in those of the configuration; returns how many are new.
+
+        A tool that is registered already is loaded anew if its text changed. One that cannot be
+        used, or whose name another file has, is in the log, and in the loading history if it was
+        refused.
+        """
+        roots = tuple(paths) or self.config.discovery.directories
+        async with self._changing:
+            self._roots += [root for root in roots if root not in self._roots]
+            before = {tool.name for tool in self.registry.list_tools()}
+            await self._look(roots)
+            return len({tool.name for tool in self.registry.list_tools()} - before)
+
+    async def reload_tools(self) -> int:
+        """Look again where tools were found; returns how many were loaded, anew or given up.
+
+        A tool whose file is gone is given up; one whose file is bad now goes on as it was.
+        """
+        async with self._changing:
+            before = self._hashes()
+            found = await self._look(self._roots) if self._roots else None
+            for tool in self.registry.list_tools() if found is not None else ():
+                if found is not None and _is_gone(tool, found):
+                    self.registry.unregister_tool(tool.name)
+            after = self._hashes()
+            return sum(before.get(name) != after.get(name) for name in before | after)
+
+    async def reload_tool(self, name: str) -> bool:
+        """Load a tool anew from its file; False if its text has not changed.
+
+        Raises:
+            ScriptToolNotFoundError: if there is none of this name.
+            ScriptError: if the file is gone or its text cannot be used; the old one stays.
+        """
+        async with self._changing:
+            return await self._reload(self.registry.find(name))
+
+    async def _look(self, roots: Sequence[Path]) -> Discovery:
+        # Taken first: what changes while the files are read is noticed the next time.
+        marks = await asyncio.to_thread(fingerprint, self.config.discovery, self._roots)
+        found = await self._discoverer.discover(*roots)
+        for tool in found.tools:
+            try:
+                await self._take(tool)
+            except CcosError as error:
+                _log.warning("%s is not loaded: %s", _place(tool), error.message)
+        for report in found.failed:
+            _log.warning("%s: %s", shown_path(report.path), report.problems[0])
+        self._marks = marks
+        return found
+
+    async def _take(self, tool: RuneTool) -> bool:
+        """Register a tool, or replace the one from the same file if it changed."""
+        known = self.registry.get_tool(tool.name)
+        if known is None or known.file_path != tool.file_path:
+            self.registry.register_tool(tool)
+            return True
+        if not self.registry.needs_reload(tool.name, tool.source_hash):
+            self.registry.looked_at(tool.name)
+            return False
+        await self._sandbox.compile(tool)
+        self.registry.reload_tool(tool)
+        return True
+
+    async def _reload(self, tool: RuneTool) -> bool:
+        if tool.file_path is None:
+            return False
+        found = await self._discoverer.discover(tool.file_path)
+        if not found.files:
+            raise ScriptError(
+                f"The file of tool {tool.name!r} is gone: {_place(tool)}.",
+                next_step="Put it back, or unregister the tool.",
+            )
+        (report,) = found.files
+        fresh = next((one for one in report.tools if one.name == tool.name), None)
+        if fresh is None:
+            raise ScriptError(
+                f"Tool {tool.name!r} cannot be loaded anew: {report.reason}",
+                next_step="Correct its file; until then the old version serves.",
+                details={"problems": [one.as_dict() for one in report.problems]},
+            )
+        return await self._take(fresh)
+
+    async def _watch(self) -> None:
+        """Load tools anew when their files changed and are then left alone for a moment."""
+        config = self.config.discovery
+        while True:
+            await asyncio.sleep(config.interval_seconds)
+            marks = await asyncio.to_thread(fingerprint, config, self._roots)
+            if marks == self._marks:
+                continue
+            settled = None
+            while settled != marks:
+                settled = marks
+                await asyncio.sleep(config.debounce_seconds)
+                marks = await asyncio.to_thread(fingerprint, config, self._roots)
+            try:
+                await self.reload_tools()
+            except CcosError as error:
+                _log.warning("Tools could not be loaded anew: %s", error.message)
+
+    def _hashes(self) -> dict[str, str]:
+        return {tool.name: tool.source_hash for tool in self.registry.list_tools()}
+
+    # Tools
+
+    async def list_tools(self) -> list[ToolDefinition]:
+        """The tools, by name."""
+        return [tool.definition for tool in self.registry.list_tools()]
+
+    async def get_tool(self, name: str) -> ToolDefinition | None:
+        """One tool; None if there is none of this name."""
+        tool = self.registry.get_tool(name)
+        return None if tool is None else tool.definition
+
+    async def execute_tool(self, request: ToolExecutionRequest) -> ToolExecutionResult:
+        """Call a tool; its failure is a result too, and so are arguments that it does not take.
+
+        Raises:
+            EngineStoppedError: if the service does not run.
+            ScriptToolNotFoundError: if there is none of this name.
+        """
+        if self._since is None:
+            raise EngineStoppedError(f"The service {self.config.service_name} is not running.")
+        tool = await self._current(request.tool_name)
+        started = time.perf_counter()
+        run: ExecutionResult | None = None
+        value, failure = None, None
+        try:
+            run = await self._run(tool, request)
+            if run.error is not None:
+                raise run.error
+            value = checked_result(tool.definition, run.value)
+        except CcosError as error:
+            failure = error
+        seconds = time.perf_counter() - started
+        self._meters.seconds += seconds
+        self._meters.succeeded += failure is None
+        self._meters.failed += failure is not None
+        return ToolExecutionResult(
+            tool_name=tool.name,
+            success=failure is None,
+            result=value,
+            error=failure,
+            execution_time=seconds,
+            context_ref=request.context.context_ref,
+            metadata=self._metadata(run),
+        )
+
+    async def validate_tool(self, name: str) -> ToolValidation:
+        """Whether a tool can be used as its file is now, under the policy of the service."""
+        tool = self.registry.get_tool(name)
+        if tool is None:
+            return ToolValidation(valid=False, errors=(f"Tool not found: {name[:100]!r}.",))
+        errors: list[str] = []
+        warnings = [] if tool.enabled else [f"Tool {name!r} is disabled."]
+        current = tool
+        if tool.file_path is not None:
+            found = await self._discoverer.discover(tool.file_path)
+            if not found.files:
+                errors.append(f"Its file is gone: {_place(tool)}.")
+            for report in found.files:
+                errors += [str(one) for one in report.problems if one.tool in ("", tool.name)]
+                warnings += report.warnings
+                current = next((one for one in report.tools if one.name == tool.name), tool)
+            if current.source_hash != tool.source_hash:
+                warnings.append("Its file changed since it was loaded.")
+        try:
+            await self._sandbox.compile(current)
+        except ScriptError as error:
+            errors.append(error.message)
+        return ToolValidation(
+            valid=not errors,
+            errors=tuple(errors),
+            warnings=tuple(warnings),
+            metadata={
+                "version": tool.definition.version,
+                "form": tool.definition.form.value,
+                "source_hash": tool.source_hash,
+                "security_level": self.config.security.level.value,
+            },
+        )
+
+    # Observing
+
+    async def service_health(self) -> ServiceHealth:
+        """How it is, by figures measured now."""
+        stats = self.registry.get_stats()
+        active = self._sandbox.active
+        most = self.config.security.max_concurrent_operations
+        if not self.is_running():
+            status, message = ServiceStatus.UNHEALTHY, "The service does not run."
+        elif most is not None and active >= most:
+            status, message = ServiceStatus.DEGRADED, f"{active} of {most} calls run."
+        else:
+            status, message = ServiceStatus.HEALTHY, "The service runs."
+        details = {
+            "active_executions": active,
+            "tools": stats.total_tools,
+            "enabled_tools": stats.enabled_tools,
+            "total_executions": self._meters.total,
+            "success_rate": self._meters.success_rate,
+        }
+        return ServiceHealth(status, message, time.time(), details)
+
+    async def get_metrics(self) -> ServiceMetrics:
+        """What it counted since it was made, and what its workers use now."""
+        meters, workers = self._meters, self._sandbox.worker_ids()
+        memory, share = await asyncio.to_thread(self._worker_meters.measure, workers)
+        return ServiceMetrics(
+            total_requests=meters.total,
+            successful_requests=meters.succeeded,
+            failed_requests=meters.failed,
+            average_response_time=meters.seconds / meters.total if meters.total else None,
+            uptime=None if self._since is None else time.time() - self._since,
+            memory_usage=memory if workers else None,
+            cpu_usage=share,
+        )
+
+    async def _current(self, name: str) -> RuneTool:
+        """A tool, loaded anew if it was not looked at for too long and its text changed."""
+        tool = self.registry.find(name)
+        if self.registry.is_stale(tool.name):
+            try:
+                await self.reload_tool(tool.name)
+            except ScriptError as error:
+                self.registry.looked_at(tool.name)
+                _log.warning("%s: %s", _place(tool), error.message)
+        return self.registry.find(name)
+
+    async def _run(self, tool: RuneTool, request: ToolExecutionRequest) -> ExecutionResult:
+        given, execution = request.context, self.config.execution
+        timeout = execution.default_timeout if given.timeout is None else given.timeout
+        if not (timeout > 0 and math.isfinite(timeout)):
+            raise ConfigurationError("The timeout of a call is a number of seconds above 0.")
+        context = ExecutionContext(
+            execution_id=given.execution_id,
+            environment={**execution.default_environment, **given.environment},
+            caller=given.user_context or self.config.service_name,
+        )
+        bound = bound_arguments(tool.definition, request.parameters)
+        timeout = min(timeout, execution.max_timeout)
+        return await self._sandbox.run(tool, bound, timeout=timeout, context=context)
+
+    def _metadata(self, run: ExecutionResult | None) -> dict[str, Any]:
+        known: dict[str, Any] = {
+            "migrated_execution": False,
+            "service": self.config.service_name,
+            "security_level": self.config.security.level.value,
+        }
+        if run is not None and self.config.execution.capture_output:
+            known |= {"stdout": run.stdout, "stderr": run.stderr}
+        return known
+
+
+def _is_gone(tool: RuneTool, found: Discovery) -> bool:
+    """Whether a tool is no longer in its file, and nothing in that file is wrong."""
+    if tool.file_path is None:
+        return False
+    for report in found.files:
+        if report.path == tool.file_path:
+            return not report.problems and tool.name not in {one.name for one in report.tools}
+    return True
+
+
+def _place(tool: RuneTool) -> str:
+    return tool.name if tool.file_path is None else shown_path(tool.file_path)
