@@ -141,6 +141,10 @@ class BudgetMeter:
             if allowance.when_exhausted is not WhenExhausted.SOFT_WARN
         }
 
+    def limits(self, dimension: Dimension) -> bool:
+        """Whether there is an allowance for a dimension."""
+        return dimension in self._allowances
+
     def excess(self, dimension: Dimension, amount: float) -> Use | None:
         """What would be exceeded by using ``amount`` more; None if it may be used."""
         allowance = self._allowances.get(dimension)

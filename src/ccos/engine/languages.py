@@ -183,6 +183,8 @@ class SessionRequest:
         seed: Of its random numbers; the same seed gives the same numbers, and nobody who does
             not know it can tell them.
         caller: On whose behalf; callers take turns when all workers are busy.
+        at_once: Whether a turn that is known to be short may hold up the event loop, since
+            nobody has to be asked for the step.
     """
 
     functions: Mapping[str, HostFunction]
@@ -192,6 +194,7 @@ class SessionRequest:
     host: ScriptHost
     seed: str
     caller: str = ""
+    at_once: bool = False
 
 
 class Session(Protocol):

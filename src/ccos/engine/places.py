@@ -35,6 +35,11 @@ class Places:
         return self._queued
 
     @property
+    def inside(self) -> int:
+        """How many have a place."""
+        return self._count - self._free
+
+    @property
     def free(self) -> bool:
         """Whether the next to enter would not have to wait."""
         return self._free > 0

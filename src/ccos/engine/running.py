@@ -198,6 +198,7 @@ class Executions:
             host=broker,
             seed=f"{self._seed}:{context.execution_id}",
             caller=context.caller,
+            at_once=not broker.meter.limits(Dimension.STEPS),
         )
 
     def _begin(

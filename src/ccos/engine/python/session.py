@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from ccos.engine.languages import (
 )
 from ccos.engine.plans import CALL
 from ccos.engine.python.naming import full_name
+from ccos.engine.python.quick import TRY_SECONDS, QuickPrograms
 from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 from ccos.engine.turns import Turn, Turns
 from ccos.engine.values import json_data
@@ -98,10 +100,15 @@ class _Namespace:
 class PythonSession:
     """One script in one worker."""
 
-    _checkout: Callable[[], monty.MontySession]
+    _checkout: Callable[[float | None], monty.MontySession]
+    """Makes a session of the interpreter that may compute for so many seconds."""
     _program: Program
     _request: SessionRequest
     _turns: Turns
+    _quick: QuickPrograms | None = None
+    """What is known of programs, where one may be tried at once."""
+    _alone: bool = False
+    """Whether no other session was open when this one was made."""
     _session: monty.MontySession | None = None
     _snapshot: monty.SyncSnapshot | None = None
     worker_id: int | None = None
@@ -111,6 +118,7 @@ class PythonSession:
     _ended: ScriptError | None = None
     """Why the host ended the script while it computed."""
     _killed: bool = False
+    _has_printed: bool = False
     _sequence: int = 0
     _entropy_requests: int = 0
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -125,20 +133,55 @@ class PythonSession:
 
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`."""
+        if self._quick is not None and self._quick.may_be_tried(self._key, alone=self._alone):
+            begun = time.monotonic()
+            finished = self._try_at_once(entry)
+            if finished is not None:
+                await self._quick.succeeded(time.monotonic() - begun)
+                return finished
+            self._quick.failed(self._key)
         return await self._in_turn(lambda: self._start(entry))
+
+    @property
+    def _key(self) -> tuple[str, int | None]:
+        return self._program.hash, self._request.memory_bytes
+
+    def _try_at_once(self, entry: Entry) -> Finished | None:
+        """Run it on this thread for a moment; None if it needs more, or anything but time."""
+        printed: list[str] = []
+        text, variables = self._program.with_entry(entry)
+        try:
+            with self._checkout(TRY_SECONDS) as session:
+                self.worker_id = session.worker_pid
+                end = session.feed_start(
+                    text,
+                    inputs=variables | self._known_names(),
+                    print_callback=lambda _, said: printed.append(said),
+                )
+                if not isinstance(end, monty.MontyComplete) or printed:
+                    return None
+                finished = Finished(_checked_value(end.output))
+        except (monty.MontyError, ScriptError):
+            return None
+        self._request.host.step()
+        return finished
 
     def _start(self, entry: Entry) -> Stop:
         self._request.host.step()
         session = self._enter()
+        begun = time.monotonic()
         text, variables = self._program.with_entry(entry)
         with self._script_errors():
             self._snapshot = session.feed_start(
                 text, inputs=variables | self._known_names(), print_callback=self._print
             )
+            silent = isinstance(self._snapshot, monty.MontyComplete) and not self._has_printed
+            if self._quick is not None and silent:
+                self._quick.saw(self._key, time.monotonic() - begun)
             return self._run()
 
     def _enter(self) -> monty.MontySession:
-        self._session = self._checkout().__enter__()
+        self._session = self._checkout(self._request.cpu_seconds).__enter__()
         self.worker_id = self._session.worker_pid
         if self._killed:
             self.kill()
@@ -387,6 +430,7 @@ class PythonSession:
         return before.count(b"\n") + 1
 
     def _print(self, stream: str, text: str) -> None:
+        self._has_printed = True
         if self._ended is None:
             try:
                 self._request.host.printed(stream, text)

@@ -19,11 +19,12 @@ from ccos.engine.jail import Isolation, Jail, JailSpec
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
 from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
+from ccos.engine.python.quick import QuickPrograms
 from ccos.engine.python.session import Program, PythonSession
 from ccos.engine.turns import Turns
 from ccos.errors import IsolationError
 
-_SESSIONS_PER_WORKER: Final = 1000
+_SESSIONS_PER_WORKER: Final = 10_000
 _SUSPENSIONS: Final = 1_000_000
 _RECURSION: Final = 1000
 _COMPILED: Final = "ccos: the text was compiled"
@@ -39,7 +40,7 @@ _DIAGNOSIS_LIMITS: Final[monty.ResourceLimits] = {
 class PythonWorkers:
     """A bounded pool of Monty workers for sessions. Use it as an async context manager.
 
-    A worker that crashed or was killed is replaced; one that served a thousand sessions too. A
+    A worker that crashed or was killed is replaced; one that served ten thousand sessions too. A
     session's turns run in threads, one hop for all that a script does between two stops. The first
     worker is started when it is needed.
 
@@ -56,6 +57,7 @@ class PythonWorkers:
         self._isolation = isolation
         self._places = Places(processes, waiting=max_waiting, purpose="a worker")
         self._turns = Turns(processes, name="ccos-script")
+        self._quick = QuickPrograms()
         self._confined = _Pool(processes, isolation, _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES)
         self._roomy = _Pool(processes, isolation, None)
         self._seen: set[int] = set()
@@ -94,7 +96,18 @@ class PythonWorkers:
         """Wait for a place and make a session; :meth:`leave` has to follow."""
         await self._places.enter(request.caller)
         checkout = partial(self._checkout, request, modules)
-        return PythonSession(checkout, program, request, self._turns)
+        return PythonSession(
+            checkout,
+            program,
+            request,
+            self._turns,
+            self._quick if request.at_once and self._has_idle_worker() else None,
+            _alone=self._places.inside == 1,
+        )
+
+    def _has_idle_worker(self) -> bool:
+        """Whether no worker has to be started first, as far as is known."""
+        return self._places.inside <= max(1, len(self._seen))
 
     async def leave(self, session: PythonSession) -> None:
         """End a session and give its place away."""
@@ -143,7 +156,10 @@ class PythonWorkers:
         return None
 
     def _checkout(
-        self, request: SessionRequest, modules: dict[str, monty.ExternalModule]
+        self,
+        request: SessionRequest,
+        modules: dict[str, monty.ExternalModule],
+        seconds: float | None,
     ) -> monty.MontySession:
         self.check_isolation(request.policy)
         memory = request.memory_bytes
@@ -152,7 +168,7 @@ class PythonWorkers:
             script_name="script.py",
             limits={
                 "max_memory": request.memory_bytes,
-                "max_feed_duration_secs": request.cpu_seconds,
+                "max_feed_duration_secs": seconds,
                 "max_suspensions": _SUSPENSIONS,
                 "max_recursion_depth": _RECURSION,
             },
