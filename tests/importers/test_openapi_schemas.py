@@ -309,7 +309,7 @@ def test_when_a_body_is_required() -> None:
         (["application/zip"], "application/zip"),
         (["*/*"], "application/octet-stream"),
         ([""], "application/json"),
-        (["application/*+json", "application/json"], "application/json"),
+        (["application/json-patch+json", "application/json"], "application/json"),
         (["application/json; charset=utf-8"], "application/json; charset=utf-8"),
     ],
 )
