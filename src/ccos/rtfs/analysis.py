@@ -251,6 +251,7 @@ class Analysis:
         self._loading: list[str] = []
         self._functions: list[nodes.Function] = []
         self._expansions = 0
+        self._named_types: list[Named] = []
         self._tail_calls: list[tuple[nodes.Function, nodes.Variable]] = []
         self.targets: list[HostTarget] = []
         self.diagnostics: list[Diagnostic] = []
@@ -269,6 +270,9 @@ class Analysis:
         if not body:
             body = [nodes.Const(_NIL, 0)]
         mark_bouncing(self._tail_calls)
+        for kind in self._named_types:
+            if kind.name not in self.types:
+                self._warn(f"there is no type `{kind.name}`", kind, kind="TypeValidationError")
         for name, symbol in self._unresolved.items():
             if name not in self._top.names:
                 self._warn(f"`{name}` is not defined", symbol, self._similar(name))
@@ -301,7 +305,7 @@ class Analysis:
         )
 
     def _warn(
-        self, message: str, form: Form, hint: str = "", kind: str = "UndefinedSymbol"
+        self, message: str, form: Form | Named, hint: str = "", kind: str = "UndefinedSymbol"
     ) -> None:
         self._report(Diagnostic(message, form.start, form.end, hint, "warning", kind))
 
@@ -459,8 +463,17 @@ class Analysis:
                             self._declare_one(name, scope)
                             scope.names[name.name].definitions += 1
                             self._counted.add(id(bare))
+                    if head == "defstruct":
+                        self._declare_type(name)
+                case "deftype" if len(bare.items) > 1:
+                    self._declare_type(bare.items[1])
                 case "do" | "try" | "if" | "when" | "when-not" | "catch" | "finally":
                     self._declare(bare.items[1:], scope, plain=plain)
+
+    def _declare_type(self, form: Form) -> None:
+        name = without_meta(form)
+        if isinstance(name, Symbol):
+            self._register_type(name)
 
     def _is_new(self, name: str, scope: Scope) -> bool:
         current: Scope | None = scope
@@ -857,8 +870,13 @@ class Analysis:
 
     def _qualified_type(self, kind: Type) -> Type:
         """Names of types as the whole program knows them."""
-        renamed: Type = _renamed(kind, self._type_name)
+        renamed: Type = _renamed(kind, self._named_type)
         return renamed
+
+    def _named_type(self, kind: Named) -> Named:
+        known = Named(self._type_name(kind.name), kind.start, kind.end)
+        self._named_types.append(known)
+        return known
 
     def _type_name(self, name: str) -> str:
         if name in self._module.types:
@@ -1132,7 +1150,7 @@ class Analysis:
             variable = self._bound(bare.name, scope)
             pattern: nodes.Pattern = nodes.Name(variable, form.start)
         else:
-            name = "_" if isinstance(bare, Symbol) else "given"
+            name = "_" if isinstance(bare, Symbol) else "whole"
             variable = self._variable(name, scope)
             variable.definitions = 1
             pattern = self._pattern(form, scope)
@@ -1305,7 +1323,7 @@ class Analysis:
                 variable = self._bound(bare.name, inner)
                 bound: nodes.Pattern = nodes.Name(variable, pattern.start)
             else:
-                variable = self._variable("_" if isinstance(bare, Symbol) else "given", inner)
+                variable = self._variable("_" if isinstance(bare, Symbol) else "whole", inner)
                 bound = self._pattern(pattern, inner)
             variables.append(variable)
             bindings.append(nodes.Bind(bound, node, kind, pattern.start))
@@ -2151,12 +2169,12 @@ def _data(form: Form) -> Form:
     return form
 
 
-def _renamed(kind: Any, rename: Callable[[str], str]) -> Any:
+def _renamed(kind: Any, rename: Callable[[Named], Named]) -> Any:
     """A type with its names replaced."""
     from dataclasses import fields, is_dataclass, replace
 
     if isinstance(kind, Named):
-        return replace(kind, name=rename(kind.name))
+        return rename(kind)
     if isinstance(kind, tuple):
         return tuple(_renamed(item, rename) for item in kind)
     if is_dataclass(kind) and type(kind).__module__ == "ccos.rtfs.types":

@@ -44,6 +44,7 @@ _PYTHON_NAMES: Final = frozenset(
     {
         *dir(builtins),
         "result",
+        "given",
         "rtfs_call",
         "rtfs_calls",
         "rtfs_event",

@@ -27,6 +27,7 @@ _NATIVE: Final = {
     "NameError": "UndefinedSymbol",
     "UnboundLocalError": "UndefinedSymbol",
     "OverflowError": "ArithmeticError",
+    "ValueError": "InvalidArgument",
     "AttributeError": "TypeError",
     "RecursionError": "BudgetExhausted",
     "MemoryError": "BudgetExhausted",

@@ -323,6 +323,8 @@ def caught(failure: Exception) -> Error:
         return Error("UndefinedSymbol", message)
     if kind == "OverflowError":
         return Error("ArithmeticError", message)
+    if kind == "ValueError":
+        return Error("InvalidArgument", message)
     if kind == "AttributeError":
         return Error("TypeError", message)
     raise failure
@@ -664,7 +666,10 @@ def quotient(a: Value, b: Value) -> Value:
         whole, left = divmod(a, b)
         if left == 0:
             return whole
-        return a / b
+        try:
+            return a / b
+        except OverflowError:
+            return math.inf if (a < 0) == (b < 0) else -math.inf
     result = a / b
     if -9007199254740992.0 <= result <= 9007199254740992.0 and result == int(result):
         return int(result)
@@ -773,7 +778,7 @@ def remainder(x: Value, y: Value) -> Value:
     if type(x) is int and type(y) is int:
         left = abs(x) % abs(y)
         return -left if x < 0 else left
-    return math.fmod(x, y)
+    return math.nan if x - x != 0 else math.fmod(x, y)
 
 
 def integer_quotient(x: Value, y: Value) -> Value:
