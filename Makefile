@@ -4,7 +4,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check rust bench docs clean
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -18,10 +18,18 @@ help: ## Show what there is
 	@$(UV) sync --quiet --frozen
 	@touch $@
 
+RUNE := .venv/bin/ccos-rune-worker
+
+# Rust comes along with the build if the machine has none.
+$(RUNE): .venv/ready $(shell find native/rune-worker/src -name '*.rs') native/rune-worker/Cargo.lock
+	@echo "Building the Rune worker"
+	@$(UV) pip install --quiet --no-deps --reinstall-package ccos-rune ./native/rune-worker
+	@touch $@
+
 demo: .venv/ready ## Tell the whole story once, with real parts
 	@$(RUN) python examples/demo/demo.py
 
-test: .venv/ready ## Run every test, with coverage
+test: .venv/ready $(RUNE) ## Run every test, with coverage
 	$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST)
 
 check: .venv/ready ## Format, lint, types, layers
@@ -30,7 +38,12 @@ check: .venv/ready ## Format, lint, types, layers
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-timing 2>/dev/null || $(RUN) lint-imports
 
-bench: .venv/ready ## Measure against peers in the same run
+rust: ## Format, lint and tests of the Rune worker
+	cd native/rune-worker && cargo fmt --check
+	cd native/rune-worker && cargo clippy --quiet --locked --all-targets -- -D warnings
+	cd native/rune-worker && cargo test --quiet --locked
+
+bench: .venv/ready $(RUNE) ## Measure against peers in the same run
 	$(RUN) python benchmarks/cli_start.py
 	$(RUN) python benchmarks/call_overhead.py
 	$(RUN) python benchmarks/parked_executions.py
@@ -40,4 +53,4 @@ docs: .venv/ready ## Build the documentation into site/
 	$(RUN) mkdocs build --strict --quiet
 
 clean: ## Remove what was installed and built
-	rm -rf .venv .tools site .coverage
+	rm -rf .venv .tools site .coverage native/rune-worker/target

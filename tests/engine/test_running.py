@@ -281,6 +281,11 @@ async def test_an_execution_can_be_cancelled_before_it_gets_its_place(tmp_path: 
     async with engine(tmp_path) as service:
         first = await begun(service, SLEEP, policy=narrow, execution_id="first")
         second = await begun(service, "1", policy=narrow, execution_id="second")
+
+        async def both() -> bool:
+            return service._executions.active == 2
+
+        await until(both)
         async with asyncio.timeout(3):
             assert await service.cancel_execution("second")
             result = await second
