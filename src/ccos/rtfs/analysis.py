@@ -1160,6 +1160,8 @@ class Analysis:
         self, form: ListForm, scope: Scope, variable: nodes.Variable | None
     ) -> nodes.Function:
         """``#(…)``: parameters are the ``%`` names used in it."""
+        if len(form.items) != 2:
+            raise _WrongFormError("`#(…)` holds one call", form)
         body = form.items[1]
         used = {name for name in _symbols(body) if re.fullmatch(r"%(\d+|&)?", name)}
         numbers = [1 if name == "%" else int(name[1:]) for name in used if name != "%&"]
@@ -1681,8 +1683,9 @@ class Analysis:
         return nodes.Const(Literal("string", f"@{name.value}", form.start, form.end), form.start)
 
     def _deref(self, form: ListForm, scope: Scope, tail: Any) -> Node:
-        name = form.items[1]
-        assert isinstance(name, Symbol | Keyword)
+        name = form.items[1] if len(form.items) == 2 else form
+        if not isinstance(name, Symbol | Keyword):
+            raise _WrongFormError("`@` stands before a name only", form)
         return self._context(name.name, form)
 
     # --- Derived forms --------------------------------------------------------------------

@@ -7,6 +7,7 @@ end as a source map.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -531,9 +532,8 @@ class Emitter:
     def _logical_into(self, parts: list[Node], to: Destination, *, is_and: bool) -> None:
         self.into(parts[0], to)
         target = self._block
-        for index, part in enumerate(parts[1:]):
-            previous = parts[index]
-            if self.kind(previous) == "bool":
+        for index, part in enumerate(parts[1:], 1):
+            if all(self.kind(previous) == "bool" for previous in parts[:index]):
                 test = Code(f"{to.name} is TRUE", COMPARISON)
             else:
                 test = Code(f"{to.name} is not None and {to.name} is not FALSE", AND)
@@ -1679,12 +1679,8 @@ class Emitter:
 
     def _nested(self, steps: list[MatchStep], finish: Callable[[], None], at: int) -> None:
         """Tests, bindings and guards in order, each test an ``if``."""
-        tests: list[str] = []
-        index = 0
-        while index < len(steps) and isinstance(steps[index], Code):
-            tests.append(steps[index].at_least(NOT))  # type: ignore[union-attr]
-            index += 1
-        rest = steps[index:]
+        tests = list(itertools.takewhile(lambda step: isinstance(step, Code), steps))
+        rest = steps[len(tests) :]
         if not tests:
             self._bindings(rest)
             guards = [step for step in rest if not isinstance(step, tuple | Code)]
@@ -1699,7 +1695,7 @@ class Emitter:
             return
         with self._inside([]) as block:
             self._nested(rest, finish, at)
-        self._block += [f"if {' and '.join(tests)}:", block]
+        self._block += [f"if {_joint([one for one in tests if isinstance(one, Code)])}:", block]
 
     def _bindings(self, steps: Sequence[MatchStep]) -> None:
         """The bindings up to the next guard or test."""
@@ -1720,22 +1716,25 @@ class Emitter:
             return
         word = "if"
         for clause, steps in zip(node.clauses, flat, strict=True):
-            tests = [step.at_least(NOT) for step in steps if isinstance(step, Code)]
+            tests = _joint([step for step in steps if isinstance(step, Code)])
             with self._inside([]) as block:
                 self._bindings([step for step in steps if isinstance(step, tuple)])
                 self.into(clause.body, to)
             if not tests and word == "if":
                 self._block.extend(block)
                 return
-            self._line(f"{word} {' and '.join(tests)}:" if tests else "else:")
+            self._line(f"{word} {tests}:" if tests else "else:")
             self._block.append(block)
             if not tests:
                 return
             word = "elif"
-        self._line("else:")
         with self._inside([]) as block:
             self._no_match(node, subject, to)
-        self._block.append(block)
+        if node.clauses:
+            self._line("else:")
+            self._block.append(block)
+        else:
+            self._block.extend(block)
 
     def _match_flagged(
         self,
@@ -2173,6 +2172,11 @@ def _is_constant(text: str) -> bool:
 
 
 _CONSTANT: Final = re.compile(r"-?\d[\w.]*|b?'[^'\\]*'|\(\)|\[\]|\{\}")
+
+
+def _joint(tests: Sequence[Code]) -> str:
+    """Tests that all have to hold."""
+    return str(tests[0]) if len(tests) == 1 else " and ".join(one.at_least(NOT) for one in tests)
 
 
 def _negated(test: Code) -> Code:
