@@ -39,14 +39,14 @@ def test_real_documents() -> None:
     unreadable = []
     for name, content in documents():
         location = f"https://{Path(name).parts[-4]}/openapi.json"
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             document = read_document(content, location=location)
             found = import_openapi(document, location=location, allow_unknown_server=True)
         except ImportDocumentError:
             unreadable.append(name)
             continue
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
         usable += len(found.capabilities)
         lost += len(found.quarantined)
         assert len({one.id for one in found.capabilities}) == len(found.capabilities), name
