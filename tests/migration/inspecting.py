@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from ccos.engine.modules import host_modules
-from ccos.engine.rune import Inspection, RuneLanguage, RuneWorkers, find_worker
-from ccos.errors import ConfigurationError
+from ccos.engine.rune import Inspection, RuneLanguage, RuneWorkers
 from ccos.migration import RuneInspector
-
-BUILT = Path(__file__).parents[2] / "native/rune-worker/target/release/ccos-rune-worker"
-
-
-def worker() -> Path:
-    """The installed worker, or else the one that was built here."""
-    try:
-        return find_worker()
-    except ConfigurationError:
-        return BUILT
 
 
 @contextlib.asynccontextmanager
 async def rune() -> AsyncIterator[RuneLanguage]:
     """Rune in workers without a jail of ours, which start quickly."""
-    async with RuneWorkers(
-        processes=2, max_waiting=100, isolation=None, find_program=worker
-    ) as workers:
+    async with RuneWorkers(processes=2, max_waiting=100, isolation=None) as workers:
         yield RuneLanguage(workers, host_modules())
 
 

@@ -148,7 +148,7 @@ async def test_what_the_level_does_not_have_is_refused_and_there_is_no_other_way
     async with service(tmp_path / "other", TOOLS, level=production) as (runtime, _):
         assert (await runtime.validate_tool("fetch")).valid
         failed = await call(runtime, "fetch", {"url": "http://127.0.0.1:9/"})
-        assert code(failed) == "CCOS-SCRIPT-RAISED"
+        assert "loopback address" in str(failed.error)  # it ran, and got no further
 
 
 async def test_the_engine_and_the_service_know_nothing_of_each_other(tmp_path: Path) -> None:

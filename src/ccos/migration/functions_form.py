@@ -132,9 +132,7 @@ class _Reader:
             return self._unreadable(path, name, default)
         line = found.line or self._line(path)
         if found.error is not None:
-            calls_out = found.error.startswith("Missing function")
-            reason = "It calls something of the host." if calls_out else found.error
-            self._refuse(f"{path} has no value: {reason}", line, _RETURN_A_LITERAL)
+            self._refuse(f"{path} has no value: {found.error}", line, _RETURN_A_LITERAL)
             return default
         try:
             return read(found.value)

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "run": ("calls:run", "Run a plan."),
     "check": ("calls:check", "List what a plan calls and what of it is missing."),
     "script": ("scripts:app", "Run scripts under a security level, and see those kept."),
+    "tools": ("tools:app", "Find legacy tools, look at them, and call them in the engine."),
     "engine": ("engine:app", "See how the script engine is and what it did."),
     "executions": ("executions:app", "See executions and carry them on."),
     "capabilities": ("capabilities:app", "See and change the registered capabilities."),
