@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccos.rtfs import prelude
-from ccos.rtfs.emitter import repr_data
+from ccos.rtfs.emitting.constants import repr_data
 from ccos.rtfs.reader import read
 from ccos.rtfs.schemas import NotRepresentableError, from_json_schema, to_json_schema
 from ccos.rtfs.typedata import type_data

@@ -17,7 +17,7 @@ import pydantic_monty as monty
 from ccos.rtfs import nodes, prelude
 from ccos.rtfs.analysis import HostTarget, ModuleSource, Program, analyse, deepen_recursion
 from ccos.rtfs.diagnostics import Diagnostic, Lines, Report, raise_if_wrong
-from ccos.rtfs.emitter import Emitted, Span, TooDeepError, emit
+from ccos.rtfs.emitting import Emitted, Span, TooDeepError, emit
 from ccos.rtfs.forms import Source
 from ccos.rtfs.macros import Macro, MacroError, MacroRunner, Macros
 from ccos.rtfs.reader import read_leniently

@@ -216,7 +216,7 @@ class _Filling:
 
 
 def _argument_code(form: Form) -> str:
-    from ccos.rtfs.emitter import data_code
+    from ccos.rtfs.emitting.constants import data_code
 
     return str(data_code(_as_data(form)))
 
