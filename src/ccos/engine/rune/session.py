@@ -225,11 +225,7 @@ class RuneSession:
 
     def _call(self, unit: str, function: str, arguments: Any) -> None:
         request = self._request
-        seconds = request.cpu_seconds
-        limits = CallLimits(
-            instructions=None if seconds is None else int(seconds * INSTRUCTIONS_PER_SECOND),
-            memory_bytes=request.memory_bytes,
-        )
+        limits = CallLimits(self._instructions, request.memory_bytes)
         try:
             self._timed(
                 lambda left: self._the_worker.call(
@@ -348,6 +344,11 @@ class RuneSession:
         return HostCall(number, target, bound(function, (), arguments), line)
 
     @property
+    def _instructions(self) -> int | None:
+        seconds = self._request.cpu_seconds
+        return None if seconds is None else int(seconds * INSTRUCTIONS_PER_SECOND)
+
+    @property
     def _the_worker(self) -> RuneWorker:
         assert self._worker is not None
         return self._worker
@@ -390,6 +391,8 @@ class RuneSession:
         name = self._program.name
         at = f"{name}, line {where['line']}" if where else name
         limit = _LIMITS.get(kind)
+        if kind == "budget":
+            text = f"It computed for more than {self._instructions} instructions."
         if limit is not None:
             return ResourceExceededError(f"{at}: {text}", details={"limit": limit, **where})
         if kind == "cancelled":
