@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "check": ("calls:check", "List what a plan calls and what of it is missing."),
     "script": ("scripts:app", "Run scripts under a security level, and see those kept."),
     "tools": ("tools:app", "Find legacy tools, look at them, and call them in the engine."),
+    "rtfs": ("rtfs:app", "Check, lay out and translate programs in RTFS."),
     "engine": ("engine:app", "See how the script engine is and what it did."),
     "executions": ("executions:app", "See executions and carry them on."),
     "capabilities": ("capabilities:app", "See and change the registered capabilities."),

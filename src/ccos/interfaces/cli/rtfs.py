@@ -1,0 +1,181 @@
+"""``ccos rtfs``: read, check, lay out and translate programs in RTFS."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ccos.interfaces.cli.exits import ExitCode, UsageError
+from ccos.interfaces.cli.options import COMMON, Common, read_input
+from ccos.interfaces.cli.session import screen_of
+
+if TYPE_CHECKING:
+    from ccos.rtfs import Dependency
+
+app = App(name="rtfs", help="Check, lay out and translate programs in RTFS.")
+
+File = Annotated[
+    str,
+    Parameter(help="A file of text, or - for standard input.", allow_leading_hyphen=True),
+]
+
+
+@app.command
+def check(file: File, /, *, common: Common = COMMON) -> ExitCode:
+    """Say everything that is wrong with a program, or doubtful, without running it.
+
+    Exit code 1 if something is wrong; a warning is no failure.
+    """
+    from ccos.rtfs import check as report_on
+
+    screen = screen_of(common)
+    report = report_on(read_input(file), file)
+    screen.document({"valid": not report.errors, "diagnostics": report.as_data()})
+    if report.diagnostics:
+        screen.text(report.rendered())
+    warnings = len(report.diagnostics) - len(report.errors)
+    screen.text(f"{file}: {len(report.errors)} errors, {warnings} warnings.")
+    return ExitCode.FAILED if report.errors else ExitCode.DONE
+
+
+@app.command(name="format")
+def lay_out(
+    file: File,
+    /,
+    *,
+    write: Annotated[
+        bool, Parameter(name="--write", negative="", help="Change the file in place.")
+    ] = False,
+    common: Common = COMMON,
+) -> None:
+    """Print a program in its one layout; with --write the file has it afterwards."""
+    from ccos.rtfs import format_text
+
+    if write and file == "-":
+        raise UsageError("Standard input cannot be changed in place.")
+    screen = screen_of(common)
+    text = read_input(file)
+    laid_out = format_text(text, file)
+    changed = laid_out != text
+    if write and changed:
+        _replace(Path(file), laid_out)
+    screen.document({"changed": changed, "written": write and changed, "text": laid_out})
+    if write:
+        screen.text(f"{file} was laid out." if changed else f"{file} was laid out already.")
+    else:
+        screen.part(laid_out)
+
+
+@app.command(name="compile")
+def translate(
+    file: File,
+    /,
+    *,
+    emit: Annotated[Literal["python"], Parameter(help="What to print.")] = "python",
+    runtime: Annotated[
+        bool,
+        Parameter(name="--runtime", negative="", help="Print what the program stands on as well."),
+    ] = False,
+    common: Common = COMMON,
+) -> None:
+    """Print the Python that a program is translated to."""
+    from ccos.rtfs import compile_module
+
+    screen = screen_of(common)
+    module = compile_module(read_input(file), file)
+    text = module.source() if runtime else module.python
+    screen.document(
+        {
+            emit: text,
+            "hash": module.hash,
+            "functions": [
+                {"name": one.name, "parameters": list(one.parameters)} for one in module.functions
+            ],
+            "warnings": len(module.warnings),
+        }
+    )
+    screen.part(text if text.endswith("\n") else f"{text}\n")
+
+
+@app.command
+def deps(file: File, /, *, common: Common = COMMON) -> None:
+    """List the capabilities that a program calls; ids that it computes are listed as such."""
+    from ccos.rtfs import dependencies
+
+    screen = screen_of(common)
+    found = dependencies(read_input(file), file)
+    screen.document({"dependencies": [_described(one) for one in found]})
+    screen.table(
+        ("capability", "version", "as", "line", "column"),
+        (
+            (one.canonical or "(computed)", one.version or "", one.reason, one.line, one.column)
+            for one in found
+        ),
+    )
+    if not found:
+        screen.text(f"{file} calls no capability.")
+
+
+@app.command
+def cases(
+    file: Annotated[Path, Parameter(help="A JSON file of cases.")],
+    /,
+    *,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Run the programs of a case file and compare what they give with what they have to give.
+
+    Exit code 1 if one differs.
+    """
+    from ccos.rtfs import run_cases
+
+    screen = screen_of(common)
+    report = run_cases(file)
+    screen.document(
+        {
+            "passed": report.passed,
+            "total": len(report.results),
+            "differences": [
+                {"index": one.index, "code": one.code, "wanted": one.wanted, "got": one.got}
+                for one in report.differences
+            ],
+        }
+    )
+    for one in report.differences:
+        screen.text(f"case {one.index}: {one.code}")
+        screen.text(f"  wanted {one.wanted}")
+        screen.text(f"  got    {one.got}")
+    screen.text(str(report))
+    return ExitCode.FAILED if report.differences else ExitCode.DONE
+
+
+def _described(one: Dependency) -> dict[str, object]:
+    return {
+        "capability": one.canonical,
+        "written": one.identifier,
+        "version": one.version,
+        "reason": one.reason,
+        "line": one.line,
+        "column": one.column,
+    }
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file so that it is never half there."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="", dir=file.parent, prefix=f".{file.name}.", delete=False
+    ) as new:
+        new.write(text)
+        new.flush()
+        os.fsync(new.fileno())
+    written = Path(new.name)
+    try:
+        written.chmod(file.stat().st_mode & 0o7777)
+        written.replace(file)
+    except BaseException:
+        written.unlink()
+        raise
