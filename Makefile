@@ -48,6 +48,7 @@ bench: .venv/ready $(RUNE) ## Measure against peers in the same run
 	$(RUN) python benchmarks/call_overhead.py
 	$(RUN) python benchmarks/parked_executions.py
 	$(RUN) python benchmarks/engine.py
+	$(RUN) python benchmarks/rtfs.py
 
 docs: .venv/ready ## Build the documentation into site/
 	$(RUN) mkdocs build --strict --quiet

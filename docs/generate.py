@@ -110,6 +110,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": _exit_codes(),
         "errors.md": _errors(),
         "events.md": _events(),
+        "rtfs.md": _rtfs(),
     }
 
 
@@ -200,6 +201,12 @@ def _events() -> str:
         *(f"| `{one.value}` | {EVENTS[one]} |" for one in EventType),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rtfs() -> str:
+    from ccos.rtfs import reference_page
+
+    return reference_page()
 
 
 def main(arguments: list[str]) -> int:
