@@ -12,7 +12,7 @@ import pydantic_monty as monty
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccos.rtfs.analysis import CORE, DERIVED
+from ccos.rtfs.analysing import CORE, DERIVED
 from ccos.rtfs.cases import outcome_of
 from ccos.rtfs.compiler import check
 from ccos.rtfs.execution import Failure

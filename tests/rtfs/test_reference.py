@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ccos.rtfs import documentation, reference_page
-from ccos.rtfs.analysis import CORE, DERIVED
+from ccos.rtfs.analysing import CORE, DERIVED
 from ccos.rtfs.library import BY_NAME, FUNCTIONS
 from ccos.rtfs.reference import FORMS, names
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ccos.capabilities import EffectType, canonical_id, parse_version
 from ccos.errors import CapabilityError, SecurityViolationError
-from ccos.rtfs.analysis import ModuleSource
+from ccos.rtfs.analysing import ModuleSource
 from ccos.rtfs.compiler import CompiledModule, Dependency, compile_source
 from ccos.rtfs.diagnostics import Diagnostic, raise_if_wrong
 from ccos.rtfs.forms import (

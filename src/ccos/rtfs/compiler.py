@@ -15,7 +15,7 @@ from typing import Any, Final
 import pydantic_monty as monty
 
 from ccos.rtfs import nodes, prelude
-from ccos.rtfs.analysis import HostTarget, ModuleSource, Program, analyse, deepen_recursion
+from ccos.rtfs.analysing import HostTarget, ModuleSource, Program, analyse, deepen_recursion
 from ccos.rtfs.diagnostics import Diagnostic, Lines, Report, raise_if_wrong
 from ccos.rtfs.emitting import Emitted, Span, TooDeepError, emit
 from ccos.rtfs.forms import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccos.rtfs import nodes
-from ccos.rtfs.analysis import python_name
+from ccos.rtfs.analysing import python_name
 from ccos.rtfs.emitting.binding import TYPE_KINDS, Binding
 from ccos.rtfs.emitting.shapes import parameter_text
 from ccos.rtfs.emitting.text import CHOICE, Block, Code, as_lambda, marked, negated
