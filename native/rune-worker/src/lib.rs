@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use peak_alloc::PeakAlloc;
-
 pub mod attributes;
 pub mod desk;
 pub mod failures;
@@ -33,7 +31,3 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of Rune, as Cargo.toml has it.
 pub const RUNE_VERSION: &str = "0.14.2";
-
-/// Counts what is allocated.
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;

@@ -13,7 +13,6 @@ use rune::runtime::{Future as RuneFuture, budget};
 use rune::{TypeHash, Value, Vm};
 use serde_json::Value as Json;
 
-use crate::ALLOCATOR;
 use crate::desk::{Desk, Next};
 use crate::failures::Failure;
 use crate::messages::Arguments;
@@ -38,7 +37,7 @@ pub struct Outcome {
     /// Instructions; None if unknown.
     pub instructions: Option<usize>,
     /// Most bytes above what the process held before.
-    pub memory_peak: usize,
+    pub memory_peak: u64,
     /// From beginning to end.
     pub took: Duration,
     /// Whether the worker itself came to harm.
@@ -76,19 +75,20 @@ pub fn call(
         Ok(arguments) => arguments,
         Err(message) => return Outcome::refused(Failure::new("arguments", message)),
     };
-    let before = ALLOCATOR.current_usage();
-    ALLOCATOR.reset_peak_usage();
     let begin = Instant::now();
     let work = work(unit, hash, &arguments, allowed.result);
     let limited = budget::with(allowed.instructions.unwrap_or(usize::MAX), work);
     let limited = limit::with(allowed.memory.unwrap_or(usize::MAX), limited);
-    let driven = catch_unwind(AssertUnwindSafe(|| drive(desk, limited)));
+    let mut driven = None;
+    // The future is consumed inside, so that what it frees is counted as well.
+    let memory = allocation_counter::measure(|| {
+        driven = Some(catch_unwind(AssertUnwindSafe(|| drive(desk, limited))));
+    });
     let took = begin.elapsed();
-    let memory_peak = ALLOCATOR.peak_usage().saturating_sub(before);
     let (value, broken) = match driven {
-        Ok(Some(value)) => (value, false),
-        Ok(None) => (Err(Failure::new("runtime", "The call ended.")), false),
-        Err(_) => {
+        Some(Ok(Some(value))) => (value, false),
+        Some(Ok(None)) | None => (Err(Failure::new("runtime", "The call ended.")), false),
+        Some(Err(_)) => {
             let failure = Failure::new("runtime", "The virtual machine panicked.");
             (Err(failure), true)
         }
@@ -98,7 +98,7 @@ pub fn call(
     Outcome {
         value,
         instructions: allowed.instructions.filter(|_| exhausted),
-        memory_peak,
+        memory_peak: memory.bytes_max,
         took,
         broken,
     }
