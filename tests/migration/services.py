@@ -14,33 +14,27 @@ from ccos.engine.policy import SecurityLevel, level_policy
 from ccos.engine.rune import RuneLanguage
 from ccos.migration import (
     DiscoveryConfig,
-    RuneInspector,
     RuneService,
     RuneServiceConfig,
     ToolExecutionContext,
     ToolExecutionRequest,
     ToolExecutionResult,
-    ToolSandbox,
+    rune_service,
 )
 from migration.inspecting import rune
 from opening import opened
 
 
-def sandbox(
-    ccos: Ccos, language: RuneLanguage, modules: HostModules | None = None, **changes: Any
-) -> ToolSandbox:
-    engine = ccos.script_engine
-    policy = changes.pop("policy", level_policy(SecurityLevel.SAFE))
-    return ToolSandbox(
-        policy,
-        language=language,
-        modules=modules or host_modules(),
-        storage=engine._storage,
-        audit=ccos.audit,
-        events=ccos.events,
-        requests=engine._requests,
-        **changes,
-    )
+def parts(ccos: Ccos, language: RuneLanguage, modules: HostModules | None = None) -> dict[str, Any]:
+    """What a service, or its sandbox, is made of."""
+    return {
+        "language": language,
+        "modules": modules or host_modules(),
+        "storage": ccos.script_engine._storage,
+        "audit": ccos.audit,
+        "events": ccos.events,
+        "requests": ccos.script_engine._requests,
+    }
 
 
 @contextlib.asynccontextmanager
@@ -53,17 +47,7 @@ async def service(
     config.setdefault("discovery", DiscoveryConfig(directories=(folder,)))
     chosen = RuneServiceConfig(security=level_policy(level), **config)
     async with opened(home) as ccos, rune() as language:
-        made = RuneService(
-            chosen,
-            inspector=RuneInspector(language, host_modules()),
-            sandbox=sandbox(
-                ccos,
-                language,
-                modules,
-                policy=chosen.security,
-                max_memory_bytes=chosen.execution.max_memory,
-            ),
-        )
+        made = rune_service(chosen, **parts(ccos, language, modules))
         async with made:
             await made.discover_tools_from_directories()
             yield made, ccos

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ccos.engine.health import ServiceStatus
+from ccos.engine.modules import host_modules
 from ccos.engine.policy import SecurityLevel, level_policy
 from ccos.errors import (
     ConfigurationError,
@@ -23,12 +24,14 @@ from ccos.migration import (
     ExecutionConfig,
     LoadingAction,
     RegistryConfig,
+    RuneInspector,
     RuneService,
     RuneServiceConfig,
+    ToolSandbox,
 )
 from migration.inspecting import rune
 from migration.samples import TOOLS, tool, written
-from migration.services import call, code, sandbox, service
+from migration.services import call, code, parts, service
 from opening import happened, opened, until
 
 pytestmark = pytest.mark.anyio
@@ -251,13 +254,19 @@ async def test_health_and_metrics_are_measured(folder: Path, tmp_path: Path) -> 
         info = runtime.system_info()
         assert info["extensions"] == ["rn", "rune"]
         assert info["directories"] == [str(folder)]
+        assert info["rune_version"].startswith("rune-0.")
 
 
 async def test_a_sandbox_of_another_policy_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path / "home") as ccos, rune() as language:
-        production = sandbox(ccos, language, policy=level_policy(SecurityLevel.PRODUCTION))
+        production = level_policy(SecurityLevel.PRODUCTION)
         with pytest.raises(ConfigurationError, match="another policy"):
-            RuneService(RuneServiceConfig(), inspector=None, sandbox=production)  # type: ignore[arg-type]
+            RuneService(
+                RuneServiceConfig(),
+                inspector=RuneInspector(language, host_modules()),
+                sandbox=ToolSandbox(production, **parts(ccos, language)),
+                rune_version=lambda: "",
+            )
 
 
 async def test_a_changed_file_is_loaded_anew(folder: Path, tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ from ccos.migration.registry import (
     RegistryStats,
     ToolRegistry,
 )
-from ccos.migration.rune_service import ExecutionConfig, RuneService, RuneServiceConfig
+from ccos.migration.rune_service import (
+    ExecutionConfig,
+    RuneService,
+    RuneServiceConfig,
+    rune_service,
+)
 from ccos.migration.sandbox import ToolSandbox
 from ccos.migration.tool_service import (
     ContextRef,
@@ -76,5 +81,6 @@ __all__ = [
     "call_in_engine",
     "definition_of",
     "registered_tool",
+    "rune_service",
     "script_tool",
 ]

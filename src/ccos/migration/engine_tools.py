@@ -35,12 +35,14 @@ def script_tool(tool: RuneTool, script_id: str, **metadata: str) -> ScriptTool:
     """
     definition = tool.definition
     output = (definition.output_schema or {}).get("type")
+    kept = definition.as_dict()
+    del kept["parameters"]  # they are in the schema
     known = {
         "migrated_from_rune": "true",
         "original_tool_name": tool.name,
         "original_file_path": "memory" if tool.file_path is None else shown_path(tool.file_path),
         "source_hash": tool.source_hash,
-        _DEFINITION: json.dumps(definition.as_dict(), ensure_ascii=False),
+        _DEFINITION: json.dumps(kept, ensure_ascii=False),
     }
     return ScriptTool(
         name=tool.name,

@@ -10,26 +10,31 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ccos.audit import AuditTrail
+from ccos.engine.budget import ExtensionApprover
 from ccos.engine.executions import ExecutionContext, ExecutionResult
 from ccos.engine.health import Meters, ServiceHealth, ServiceStatus, WorkerMeters
+from ccos.engine.hosts import HostModules, HttpRequests
 from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy, level_policy
+from ccos.engine.rune import RuneLanguage
 from ccos.errors import (
     CcosError,
     ConfigurationError,
     EngineStoppedError,
     ScriptError,
 )
+from ccos.events import EventBus
 from ccos.migration.calls import bound_arguments, checked_result
 from ccos.migration.definitions import RuneTool, ToolDefinition, shown_path
 from ccos.migration.discovery import Discoverer, Discovery
 from ccos.migration.discovery_config import SERVICE_DIRECTORIES, DiscoveryConfig
 from ccos.migration.folders import fingerprint
-from ccos.migration.inspection import Inspector
+from ccos.migration.inspection import Inspector, RuneInspector
 from ccos.migration.registry import RegistryConfig, ToolRegistry
 from ccos.migration.sandbox import ToolSandbox
 from ccos.migration.tool_service import (
@@ -38,6 +43,7 @@ from ccos.migration.tool_service import (
     ToolExecutionResult,
     ToolValidation,
 )
+from ccos.storage import Storage
 
 SERVICE_NAME: Final = "crucible-rune"
 VERSION: Final = "1.0.0"
@@ -98,7 +104,7 @@ class RuneService:
         config: How it works.
         inspector: Reads the sources.
         sandbox: Runs the tools, under ``config.security``.
-        rune_version: Of the language, for :meth:`system_info`.
+        rune_version: Tells that of the language, for :meth:`system_info`; may block.
 
     Raises:
         ConfigurationError: if the sandbox has another policy than the configuration.
@@ -110,7 +116,7 @@ class RuneService:
         *,
         inspector: Inspector,
         sandbox: ToolSandbox,
-        rune_version: str = "",
+        rune_version: Callable[[], str],
     ) -> None:
         if sandbox.policy != config.security:
             raise ConfigurationError("The sandbox has another policy than the configuration.")
@@ -160,12 +166,18 @@ class RuneService:
         return self._since is not None
 
     def system_info(self) -> dict[str, Any]:
-        """What it is and where it looks, as JSON data."""
+        """What it is and where it looks, as JSON data.
+
+        The first time it may block for some milliseconds, in which a worker is asked.
+
+        Raises:
+            ConfigurationError: if no worker is installed.
+        """
         directories = self._roots or self.config.discovery.directories
         return {
             "service_name": self.config.service_name,
             "version": self.config.version,
-            "rune_version": self._rune_version,
+            "rune_version": self._rune_version(),
             "extensions": list(self.config.discovery.extensions),
             "directories": [shown_path(one) for one in directories],
             "security_level": self.config.security.level.value,
@@ -431,6 +443,44 @@ class RuneService:
         if run is not None and self.config.execution.capture_output:
             known |= {"stdout": run.stdout, "stderr": run.stderr}
         return known
+
+
+def rune_service(
+    config: RuneServiceConfig,
+    *,
+    language: RuneLanguage,
+    modules: HostModules,
+    storage: Storage,
+    audit: AuditTrail,
+    events: EventBus,
+    requests: HttpRequests,
+    approver: ExtensionApprover | None = None,
+) -> RuneService:
+    """A service over the parts that the script engine is made of; it is not started yet.
+
+    Args:
+        config: How it works.
+        language: Reads and runs the tools.
+        modules: All host modules, or doubles of them.
+        storage, audit, events, requests, approver: As for :class:`ToolSandbox`.
+    """
+    sandbox = ToolSandbox(
+        config.security,
+        language=language,
+        modules=modules,
+        storage=storage,
+        audit=audit,
+        events=events,
+        requests=requests,
+        approver=approver,
+        max_memory_bytes=config.execution.max_memory,
+    )
+    return RuneService(
+        config,
+        inspector=RuneInspector(language, modules),
+        sandbox=sandbox,
+        rune_version=lambda: language.format,
+    )
 
 
 def _is_gone(tool: RuneTool, found: Discovery) -> bool:
