@@ -40,6 +40,10 @@ _MACRO_LIMITS: Final[monty.ResourceLimits] = {
     "max_memory": 64 * 1024 * 1024,
     "max_feed_duration_secs": 5.0,
 }
+_FOR_MACROS: Final = frozenset(
+    {"tagged", "FRESH", "TRUE", "FALSE", "Symbol", "Timestamp", "Uuid", "Handle", "key", "map_of"}
+)
+"""What the call of a macro needs beside its body: the constants of any argument."""
 _PYTHON_NAMES: Final = frozenset(
     {
         *dir(builtins),
@@ -262,7 +266,7 @@ def macro_program(source: Source, macros: Macros, visible: Mapping[str, Macro]) 
         emitted = emit(program.body, source.text, program.frame)
     except TooDeepError as error:
         raise MacroError("the body is nested too deeply") from error
-    runtime = runtime_text(emitted.names | {"tagged", "FRESH"})
+    runtime = runtime_text(emitted.names | _FOR_MACROS)
     python = program.variables[source.name].python
     return f"{runtime}\n{emitted.text}", python
 

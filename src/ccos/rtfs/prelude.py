@@ -419,6 +419,8 @@ def ex_info(message: str, data: Value = None) -> Error:
 
 
 def new_error(kind: str, message: str, data: Value = None) -> Error:
+    if kind in UNCATCHABLE:
+        return fail("InvalidArgument", "a program cannot make errors of kind " + kind)
     return Error(kind, check_text(message), None, data)
 
 

@@ -59,6 +59,7 @@ _BODY_AFTER: Final = {
     "parallel": 0,
 }
 """How many forms stay on the line of the head before a body is indented below it."""
+_IN_PAIRS: Final = frozenset({"match", "cond", "case", "capability", "plan"})
 
 
 def printed(form: Form) -> str:
@@ -266,7 +267,7 @@ class _Layout:
         self._lines[-1] = self._lines[-1].ljust(column) + "("
         self._put(head, column + 1)
         kept = _BODY_AFTER[head.name]
-        pairs = head.name in ("match", "cond", "case") and not any(is_when(item) for item in items)
+        pairs = head.name in _IN_PAIRS and not any(is_when(item) for item in items)
         end = head.end
         body: list[Form] = list(items[1:])
         while body and kept and not self._comment_between(end, body[0].start):
