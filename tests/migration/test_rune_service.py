@@ -371,6 +371,33 @@ async def _knows(runtime: RuneService, name: str) -> bool:
     return await runtime.get_tool(name) is not None
 
 
+async def test_looking_elsewhere_hides_no_change(folder: Path, tmp_path: Path) -> None:
+    path = written(folder, "one/a.rn", tool("a", "1"))
+    written(folder, "two/b.rn")
+    quick = DiscoveryConfig(
+        directories=(folder / "one",), interval_seconds=0.3, debounce_seconds=0.02
+    )
+    async with service(tmp_path / "home", folder, discovery=quick) as (runtime, _):
+        path.write_text(tool("a", "2"))
+        assert await runtime.discover_tools_from_directory(folder / "two") == 1
+
+        async def answers() -> bool:
+            return bool((await call(runtime, "a")).result == 2)
+
+        await until(answers)
+
+
+async def test_a_tool_may_be_called_like_the_alias_of_another(folder: Path, tmp_path: Path) -> None:
+    both = "".join(f'#[tool(desc = "One.")] pub fn {name}() {{ "{name}" }}' for name in NAMES)
+    written(folder, "both.rn", both)
+    async with service(tmp_path / "home", folder) as (runtime, _):
+        for name in NAMES:
+            assert (await call(runtime, name)).result == name
+
+
+NAMES = ("double", "rune_double")
+
+
 @pytest.mark.parametrize("off", ["service", "discovery", "registry"])
 async def test_changes_are_not_looked_for_if_that_is_switched_off(
     folder: Path, tmp_path: Path, off: str

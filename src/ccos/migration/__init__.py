@@ -27,12 +27,8 @@ from ccos.migration.registry import (
     RegistryStats,
     ToolRegistry,
 )
-from ccos.migration.rune_service import (
-    ExecutionConfig,
-    RuneService,
-    RuneServiceConfig,
-    rune_service,
-)
+from ccos.migration.rune_service import RuneService, rune_service
+from ccos.migration.rune_service_config import ExecutionConfig, RuneServiceConfig
 from ccos.migration.sandbox import ToolSandbox
 from ccos.migration.tool_service import (
     ContextRef,

@@ -10,17 +10,15 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ccos.audit import AuditTrail
 from ccos.engine.budget import ExtensionApprover
 from ccos.engine.executions import ExecutionContext, ExecutionResult
 from ccos.engine.health import Meters, ServiceHealth, ServiceStatus, WorkerMeters
 from ccos.engine.hosts import HostModules, HttpRequests
-from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy, level_policy
 from ccos.engine.rune import RuneLanguage
 from ccos.errors import (
     CcosError,
@@ -31,11 +29,10 @@ from ccos.errors import (
 from ccos.events import EventBus
 from ccos.migration.calls import bound_arguments, checked_result
 from ccos.migration.definitions import RuneTool, ToolDefinition, shown_path
-from ccos.migration.discovery import Discoverer, Discovery
-from ccos.migration.discovery_config import SERVICE_DIRECTORIES, DiscoveryConfig
-from ccos.migration.folders import fingerprint
 from ccos.migration.inspection import Inspector, RuneInspector
-from ccos.migration.registry import RegistryConfig, ToolRegistry
+from ccos.migration.loading import ToolLoader, place
+from ccos.migration.registry import ToolRegistry
+from ccos.migration.rune_service_config import RuneServiceConfig
 from ccos.migration.sandbox import ToolSandbox
 from ccos.migration.tool_service import (
     ServiceMetrics,
@@ -45,56 +42,7 @@ from ccos.migration.tool_service import (
 )
 from ccos.storage import Storage
 
-SERVICE_NAME: Final = "crucible-rune"
-VERSION: Final = "1.0.0"
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionConfig:
-    """How tools are called.
-
-    Attributes:
-        default_timeout: Seconds, for a call that names none.
-        max_timeout: Seconds; no call gets more.
-        max_memory: Bytes of one call.
-        capture_output: Whether what a tool prints is in the metadata of the result.
-        default_environment: Variables that every tool may see.
-
-    Raises:
-        ConfigurationError: for a limit that is not above 0.
-    """
-
-    default_timeout: float = 30.0
-    max_timeout: float = 300.0
-    max_memory: int = 100 * MIB
-    capture_output: bool = True
-    default_environment: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("default_timeout", "max_timeout", "max_memory"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name} has to be above 0.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuneServiceConfig:
-    """How the service works.
-
-    Attributes:
-        hot_reload: Whether it notices by itself that a file changed.
-        security: What tools may use; whoever makes the sandbox reads it.
-    """
-
-    service_name: str = SERVICE_NAME
-    version: str = VERSION
-    discovery: DiscoveryConfig = field(
-        default_factory=lambda: DiscoveryConfig(directories=SERVICE_DIRECTORIES)
-    )
-    hot_reload: bool = True
-    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
-    cache: RegistryConfig = field(default_factory=RegistryConfig)
-    security: SecurityPolicy = field(default_factory=lambda: level_policy(SecurityLevel.SAFE))
 
 
 class RuneService:
@@ -122,16 +70,13 @@ class RuneService:
             raise ConfigurationError("The sandbox has another policy than the configuration.")
         self.config = config
         self.registry = ToolRegistry(config.cache)
-        self._discoverer = Discoverer(config.discovery, inspector)
+        self._loader = ToolLoader(config.discovery, inspector, self.registry, sandbox.compile)
         self._sandbox = sandbox
         self._rune_version = rune_version
         self._meters = Meters()
         self._worker_meters = WorkerMeters()
         self._since: float | None = None
-        self._roots: list[Path] = []
-        self._marks: dict[Path, str] = {}
         self._watcher: asyncio.Task[None] | None = None
-        self._changing = asyncio.Lock()
 
     async def __aenter__(self) -> RuneService:
         await self.start()
@@ -149,7 +94,7 @@ class RuneService:
         self._since = time.time()
         wanted = self.config.hot_reload and self.config.discovery.hot_reload
         if wanted and self.config.cache.enable_hot_reload:
-            self._watcher = asyncio.create_task(self._watch(), name="ccos-rune-watch")
+            self._watcher = asyncio.create_task(self._loader.watch(), name="ccos-rune-watch")
 
     async def stop(self) -> None:
         """Accept no more calls, cancel what runs and wait for it; harmless twice."""
@@ -173,7 +118,7 @@ class RuneService:
         Raises:
             ConfigurationError: if no worker is installed.
         """
-        directories = self._roots or self.config.discovery.directories
+        directories = self._loader.roots or self.config.discovery.directories
         return {
             "service_name": self.config.service_name,
             "version": self.config.version,
@@ -187,7 +132,7 @@ class RuneService:
 
     async def discover_tools_from_directory(self, path: Path) -> int:
         """Look for tools in a folder and register them; returns how many are new."""
-        return await self.discover_tools_from_directories([path])
+        return await self._loader.discover([path])
 
     async def discover_tools_from_directories(self, paths: Sequence[Path] = ()) -> int:
         """Look for tools in folders, or in those of the configuration; returns how many are new.
@@ -196,26 +141,14 @@ class RuneService:
         used, or whose name another file has, is in the log, and in the loading history if it was
         refused.
         """
-        roots = tuple(paths) or self.config.discovery.directories
-        async with self._changing:
-            self._roots += [root for root in roots if root not in self._roots]
-            before = {tool.name for tool in self.registry.list_tools()}
-            await self._look(roots)
-            return len({tool.name for tool in self.registry.list_tools()} - before)
+        return await self._loader.discover(paths)
 
     async def reload_tools(self) -> int:
         """Look again where tools were found; returns how many were loaded, anew or given up.
 
         A tool whose file is gone is given up; one whose file is bad now goes on as it was.
         """
-        async with self._changing:
-            before = self._hashes()
-            found = await self._look(self._roots) if self._roots else None
-            for tool in self.registry.list_tools() if found is not None else ():
-                if found is not None and _is_gone(tool, found):
-                    self.registry.unregister_tool(tool.name)
-            after = self._hashes()
-            return sum(before.get(name) != after.get(name) for name in before | after)
+        return await self._loader.reload_all()
 
     async def reload_tool(self, name: str) -> bool:
         """Load a tool anew from its file; False if its text has not changed.
@@ -224,75 +157,7 @@ class RuneService:
             ScriptToolNotFoundError: if there is none of this name.
             ScriptError: if the file is gone or its text cannot be used; the old one stays.
         """
-        async with self._changing:
-            return await self._reload(self.registry.find(name))
-
-    async def _look(self, roots: Sequence[Path]) -> Discovery:
-        # Taken first: what changes while the files are read is noticed the next time.
-        marks = await asyncio.to_thread(fingerprint, self.config.discovery, self._roots)
-        found = await self._discoverer.discover(*roots)
-        for tool in found.tools:
-            try:
-                await self._take(tool)
-            except CcosError as error:
-                _log.warning("%s is not loaded: %s", _place(tool), error.message)
-        for report in found.failed:
-            _log.warning("%s: %s", shown_path(report.path), report.problems[0])
-        self._marks = marks
-        return found
-
-    async def _take(self, tool: RuneTool) -> bool:
-        """Register a tool, or replace the one from the same file if it changed."""
-        known = self.registry.get_tool(tool.name)
-        if known is None or known.file_path != tool.file_path:
-            self.registry.register_tool(tool)
-            return True
-        if not self.registry.needs_reload(tool.name, tool.source_hash):
-            self.registry.looked_at(tool.name)
-            return False
-        await self._sandbox.compile(tool)
-        self.registry.reload_tool(tool)
-        return True
-
-    async def _reload(self, tool: RuneTool) -> bool:
-        if tool.file_path is None:
-            return False
-        found = await self._discoverer.discover(tool.file_path)
-        if not found.files:
-            raise ScriptError(
-                f"The file of tool {tool.name!r} is gone: {_place(tool)}.",
-                next_step="Put it back, or unregister the tool.",
-            )
-        (report,) = found.files
-        fresh = next((one for one in report.tools if one.name == tool.name), None)
-        if fresh is None:
-            raise ScriptError(
-                f"Tool {tool.name!r} cannot be loaded anew: {report.reason}",
-                next_step="Correct its file; until then the old version serves.",
-                details={"problems": [one.as_dict() for one in report.problems]},
-            )
-        return await self._take(fresh)
-
-    async def _watch(self) -> None:
-        """Load tools anew when their files changed and are then left alone for a moment."""
-        config = self.config.discovery
-        while True:
-            await asyncio.sleep(config.interval_seconds)
-            marks = await asyncio.to_thread(fingerprint, config, self._roots)
-            if marks == self._marks:
-                continue
-            settled = None
-            while settled != marks:
-                settled = marks
-                await asyncio.sleep(config.debounce_seconds)
-                marks = await asyncio.to_thread(fingerprint, config, self._roots)
-            try:
-                await self.reload_tools()
-            except CcosError as error:
-                _log.warning("Tools could not be loaded anew: %s", error.message)
-
-    def _hashes(self) -> dict[str, str]:
-        return {tool.name: tool.source_hash for tool in self.registry.list_tools()}
+        return await self._loader.reload(name)
 
     # Tools
 
@@ -348,10 +213,10 @@ class RuneService:
         warnings = [] if tool.enabled else [f"Tool {name!r} is disabled."]
         current = tool
         if tool.file_path is not None:
-            found = await self._discoverer.discover(tool.file_path)
-            if not found.files:
-                errors.append(f"Its file is gone: {_place(tool)}.")
-            for report in found.files:
+            report = await self._loader.report(tool)
+            if report is None:
+                errors.append(f"Its file is gone: {place(tool)}.")
+            else:
                 errors += [str(one) for one in report.problems if one.tool in ("", tool.name)]
                 warnings += report.warnings
                 current = next((one for one in report.tools if one.name == tool.name), tool)
@@ -417,7 +282,7 @@ class RuneService:
                 await self.reload_tool(tool.name)
             except ScriptError as error:
                 self.registry.looked_at(tool.name)
-                _log.warning("%s: %s", _place(tool), error.message)
+                _log.warning("%s: %s", place(tool), error.message)
         return self.registry.find(name)
 
     async def _run(self, tool: RuneTool, request: ToolExecutionRequest) -> ExecutionResult:
@@ -481,17 +346,3 @@ def rune_service(
         sandbox=sandbox,
         rune_version=lambda: language.format,
     )
-
-
-def _is_gone(tool: RuneTool, found: Discovery) -> bool:
-    """Whether a tool is no longer in its file, and nothing in that file is wrong."""
-    if tool.file_path is None:
-        return False
-    for report in found.files:
-        if report.path == tool.file_path:
-            return not report.problems and tool.name not in {one.name for one in report.tools}
-    return True
-
-
-def _place(tool: RuneTool) -> str:
-    return tool.name if tool.file_path is None else shown_path(tool.file_path)
