@@ -239,6 +239,16 @@ async def test_a_worker_that_served_well_serves_again(workers: RuneWorkers) -> N
     assert workers.worker_ids() == before
 
 
+async def test_a_worker_that_was_killed_while_it_was_idle_is_replaced(workers: RuneWorkers) -> None:
+    await value_of(workers, "pub fn main() { 1 }")
+    [before] = workers.worker_ids()
+    psutil.Process(before).kill()
+    while psutil.Process(before).status() != psutil.STATUS_ZOMBIE:
+        await asyncio.sleep(0.01)
+    assert await value_of(workers, "pub fn main() { 2 }") == 2
+    assert before not in workers.worker_ids()
+
+
 async def test_a_worker_that_forgot_a_script_compiles_it_again(workers: RuneWorkers) -> None:
     async with session(workers, "pub fn main() { 42 }") as (opened, _):
         for n in range(70):

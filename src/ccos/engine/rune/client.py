@@ -244,6 +244,11 @@ class RuneWorker:
         return self._process.pid
 
     @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.alive
+
+    @property
     def requests(self) -> int:
         """How many requests it was sent."""
         return self._requests

@@ -67,6 +67,11 @@ class WorkerProcess:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
     def send(self, data: bytes, seconds: float | None) -> None:
         """Write all of ``data``.
 

@@ -271,13 +271,18 @@ class _Pool:
 
     def take(self) -> RuneWorker:
         """A worker that nobody else uses, until :meth:`give_back`. Blocks while one starts."""
-        with self._changing:
-            if self._idle:
-                return self._idle.pop()
+        while (idle := self._next_idle()) is not None:
+            if idle.alive:
+                return idle
+            self.give_back(idle, healthy=False)  # somebody killed it meanwhile
         worker = RuneWorker(self._program())
         with self._changing:
             self._all.add(worker)
         return worker
+
+    def _next_idle(self) -> RuneWorker | None:
+        with self._changing:
+            return self._idle.pop() if self._idle else None
 
     def give_back(self, worker: RuneWorker, healthy: bool) -> None:
         """Let others have a worker; one that came to harm, or served long, is ended."""
