@@ -437,6 +437,15 @@ def test_a_text_from_memory_is_read_like_a_file(inspector: Remembering) -> None:
     asyncio.run(main())
 
 
+def test_a_name_is_bounded_wherever_it_comes_from(inspector: Remembering, tmp_path: Path) -> None:
+    for length in (128, 129):
+        name = "x" * length
+        written(tmp_path, f"{length}.rn", f'#[tool(desc = "A tool.")]\npub fn {name}() {{ 1 }}')
+    found = discover(inspector, tmp_path)
+    assert names(found) == ["x" * 128]
+    assert "has 129 characters; at most 128" in found.failed[0].reason
+
+
 def test_odd_names_of_files_are_written_out(inspector: Remembering, tmp_path: Path) -> None:
     name = os.fsdecode(b"odd\n\xff.rn")
     written(tmp_path, name, "//! A tool.\npub fn main() { 1 }")
@@ -445,7 +454,7 @@ def test_odd_names_of_files_are_written_out(inspector: Remembering, tmp_path: Pa
     json.dumps(found.as_dict(), ensure_ascii=False).encode()
     assert names(found) == ["fine"]
     assert [one.reason for one in found.failed] == [
-        "line 1: The header has characters that nobody can see."
+        "line 2: The name of the tool has characters that nobody can see."
     ]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Final
 
+from ccos.migration import metadata
 from ccos.migration.attributes_form import read_attributes, tools_by_attribute
 from ccos.migration.definitions import ToolDefinition
 from ccos.migration.discovery_config import DiscoveryConfig
@@ -13,6 +14,7 @@ from ccos.migration.functions_form import declares_contract, read_functions
 from ccos.migration.header_form import DEFAULT_ENTRY, has_header, read_header
 from ccos.migration.hints import told
 from ccos.migration.inspection import Outline
+from ccos.migration.metadata import MetadataError
 from ccos.migration.problems import MigrationErrorType, Problem, invalid
 from ccos.migration.reading import Described, Reading, Verdict, refused
 
@@ -36,7 +38,7 @@ def read_contract(outline: Outline, stem: str, config: DiscoveryConfig) -> Readi
         return Reading(Verdict.HOOK, _hook_reason(outline), warnings=warnings)
     if not outline.compiled:
         return refused(_compilation_problems(outline), warnings)
-    described = list(_tools(outline, stem, config))
+    described = [_with_usable_name(one) for one in _tools(outline, stem, config)]
     if not described:
         verdict, reason = _no_tool(outline)
         return Reading(verdict, reason, warnings=warnings)
@@ -84,6 +86,18 @@ def _tools(outline: Outline, stem: str, config: DiscoveryConfig) -> Iterable[Des
                         ),
                     ),
                 )
+
+
+def _with_usable_name(found: Described) -> Described:
+    """The same, if its name can be one, wherever that comes from."""
+    if found.definition is None:
+        return found
+    try:
+        metadata.name(found.definition.name)
+    except MetadataError as error:
+        problem = invalid(f"The name of the tool {error.message}.", line=found.line)
+        return Described(None, (problem,), found.warnings)
+    return found
 
 
 def _all_public(outline: Outline, path: str) -> bool:

@@ -78,7 +78,6 @@ def read_header(outline: Outline, name: str) -> Described:
         )
     reader.problems += check_against(function, reader.parameters, name)
     try:
-        metadata.name(name)
         metadata.text(description or name, metadata.MAX_DESCRIPTION_CHARACTERS)
         version = metadata.text(reader.text("version", DEFAULT_VERSION))
         tags = metadata.texts(
