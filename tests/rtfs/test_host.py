@@ -81,6 +81,18 @@ def test_what_a_call_answers_becomes_values(pool: monty.Monty) -> None:
     ]
 
 
+def test_the_type_of_an_answer_shapes_its_values(pool: monty.Monty) -> None:
+    shape = ["record", {"state": ["keyword"], "n": ["int"]}, ["dict", True, None]]
+
+    def call(request: HostRequest) -> Outcome:
+        return {"value": {"state": "open", "n": 2.0, "by": {"a": 1}}, "shape": shape}
+
+    module = compile_module("(pr-str (call :a.b) (step-parallel (:state (call :a.b))))")
+    assert run(module, pool, host=Host(call), answer=ANSWER_JSON) == (
+        '{:state :open :n 2 :by {"a" 1}} [:open]'
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "selector"),
     [("UnknownCapability", "HostError"), ("TimeoutError", ":timeout"), ("NetworkError", "e")],

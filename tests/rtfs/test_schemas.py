@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from ccos.rtfs import prelude
 from ccos.rtfs.emitting.constants import repr_data
 from ccos.rtfs.reader import read
-from ccos.rtfs.schemas import NotRepresentableError, from_json_schema, to_json_schema
+from ccos.rtfs.schemas import (
+    NotRepresentableError,
+    from_json_schema,
+    shape_of,
+    to_json_schema,
+)
 from ccos.rtfs.typedata import type_data
 from ccos.rtfs.types import Type, read_type, type_form, type_text
 
@@ -25,7 +30,7 @@ def type_of(text: str) -> Type:
 def accepts(kind: Type, value: Any) -> bool:
     """Whether the prelude says that JSON data, as it comes from the host, is of a type."""
     data = eval(repr_data(type_data(kind)), vars(prelude))
-    return prelude.mismatch(data, prelude.from_json(value), "it") is None
+    return prelude.mismatch(data, prelude.shaped(value, shape_of(kind)), "it") is None
 
 
 @given(types)
@@ -209,6 +214,27 @@ def test_a_schema_becomes_a_type(schema: Any, text: str, lost: list[str]) -> Non
 )
 def test_a_type_becomes_a_schema(text: str, schema: Any) -> None:
     assert to_json_schema(type_of(text)) == schema
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "shown"),
+    [
+        (":keyword", "a", ":a"),
+        (":int", 2.0, "2"),
+        (":float", 2.0, "2.0"),
+        ("[:vector :keyword]", ["a", "b"], "[:a :b]"),
+        ("[:tuple :string :symbol]", ["a", "b"], '["a" b]'),
+        ("[:dict :string :int]", {"a": 1.0}, '{"a" 1}'),
+        ("[:dict :keyword :any]", {"a": 1.0}, "{:a 1.0}"),
+        ("[:map [:at :timestamp ?] [:* :keyword]]", {"at": None, "k": "v"}, "{:at nil :k :v}"),
+        ("[:and [:vector :uuid] [:count 1]]", ["not a list of one"], "[not a list of one]"),
+        ("[:enum :a :b]", "a", ":a"),
+        (":string", "a", '"a"'),
+        ("[:map [:a :string]]", {"a": "b"}, '{:a "b"}'),
+    ],
+)
+def test_json_becomes_values_of_the_type(text: str, data: Any, shown: str) -> None:
+    assert prelude.shown(prelude.shaped(data, shape_of(type_of(text)))) == shown
 
 
 def test_named_types_become_definitions() -> None:

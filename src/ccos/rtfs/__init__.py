@@ -30,6 +30,7 @@ from ccos.rtfs.schemas import (
     FromSchema,
     NotRepresentableError,
     from_json_schema,
+    shape_of,
     to_json_schema,
 )
 from ccos.rtfs.targets import CallTarget, target_of
@@ -72,6 +73,7 @@ __all__ = [
     "run",
     "run_case",
     "run_cases",
+    "shape_of",
     "target_of",
     "to_json_schema",
 ]

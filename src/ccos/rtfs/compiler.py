@@ -281,7 +281,7 @@ def dependencies_of(targets: list[HostTarget], text: str) -> tuple[Dependency, .
 
 
 def _compiled(name: str, text: str, program: Program, emitted: Emitted) -> CompiledModule:
-    runtime = runtime_text(emitted.names | {"to_json", "from_json", "tagged", "shown"})
+    runtime = runtime_text(emitted.names | {"to_json", "from_json", "shaped", "tagged", "shown"})
     digest = hashlib.sha256(f"{text}\0{emitted.text}".encode()).hexdigest()
     functions = tuple(
         _signature(variable)

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
             steps: The labels of the steps around the call.
 
         Returns:
-            ``{"value": data}``, or ``{"error": {"kind", "type", "message", "data"}}``.
+            ``{"value": data}``, with ``"shape"`` where a type says more than JSON does (see
+            ``shaped``), or ``{"error": {"kind", "type", "message", "data"}}``.
         """
 
     def rtfs_calls(requests: list[Value]) -> dict[str, dict[str, Value]]:
@@ -2068,6 +2069,42 @@ def from_json(data: Value) -> Value:
     return data
 
 
+def shaped(data: Value, shape: Value) -> Value:
+    """What the host sent as a value of a type; a shape is what the type says beyond JSON.
+
+    ``None`` says nothing; ``["keyword"]``, ``["symbol"]``, ``["timestamp"]``, ``["uuid"]`` and
+    ``["int"]`` are of text and numbers; ``["items", s]``, ``["tuple", [s …]]``,
+    ``["record", {name: s}, s]`` and ``["dict", text keys?, s]`` of collections.
+    """
+    if shape is None or data is None:
+        return from_json(data)
+    word = shape[0]
+    kind = type(data)
+    if kind is list and word == "items":
+        return [shaped(item, shape[1]) for item in data]
+    if kind is list and word == "tuple" and len(data) == len(shape[1]):
+        return [shaped(data[i], shape[1][i]) for i in range(len(data))]
+    if kind is dict and word == "record":
+        return {from_json_key(k): shaped(v, shape[1].get(k, shape[2])) for k, v in data.items()}
+    if kind is dict and word == "dict":
+        if shape[1]:
+            return {k: shaped(v, shape[2]) for k, v in data.items()}
+        return {from_json_key(k): shaped(v, shape[2]) for k, v in data.items()}
+    if kind is float and word == "int" and data - data == 0 and data == int(data):
+        return int(data)
+    if kind is not str:
+        return from_json(data)
+    if word == "keyword":
+        return data.encode()
+    if word == "symbol":
+        return Symbol(data)
+    if word == "timestamp":
+        return Timestamp(data)
+    if word == "uuid":
+        return Uuid(data)
+    return data
+
+
 KNOWN_KEYS: dict[str, Value] = {}
 """What names of JSON objects became so far."""
 
@@ -2554,7 +2591,11 @@ def host_call(target: Value, line: int, *values: Value) -> Value:
     if keywords or RUN.hints or RUN.steps:
         request += [keywords, merged_hints(), RUN.steps]
     outcome = rtfs_call(*request) if RUN.branch is None else recorded(request)
-    return settled(outcome) if "error" in outcome else from_json(outcome["value"])
+    if "error" in outcome:
+        return settled(outcome)
+    if "shape" in outcome:
+        return shaped(outcome["value"], outcome["shape"])
+    return from_json(outcome["value"])
 
 
 def merged_hints() -> Value:

@@ -155,8 +155,8 @@ def _joined(items: Sequence[Form]) -> str:
 def _prefixed(form: Form) -> tuple[str, Form | None]:
     """The prefix that a list is written with, and the form after it."""
     match form:
-        case ListForm((Symbol(name), inner)) if form.end - form.start < 1 or name in _PREFIXES:
-            if name == FUNCTION:
+        case ListForm((Symbol(name), inner)):
+            if name == FUNCTION and isinstance(inner, ListForm):
                 return "#", inner
             if name in _PREFIXES and _is_safe(name, inner):
                 return _PREFIXES[name], inner

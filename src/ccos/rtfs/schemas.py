@@ -276,6 +276,36 @@ def _json_value(form: Form) -> Any:
 _INF: Final = float("inf")
 
 
+def shape_of(kind: Type) -> Any:
+    """What a type says of JSON data beyond JSON, for ``shaped`` of the prelude; JSON data itself.
+
+    None if it says nothing: then names become keywords where they can, and text stays text.
+    """
+    match kind:
+        case Scalar("keyword" | "symbol" | "timestamp" | "uuid" | "int"):
+            return [kind.name]
+        case Optional(inner):
+            return shape_of(inner)
+        case Sequence(_, item):
+            inner_shape = shape_of(item)
+            return None if inner_shape is None else ["items", inner_shape]
+        case Tuple(items):
+            shapes = [shape_of(item) for item in items]
+            return ["tuple", shapes] if any(shapes) else None
+        case Record(entries, others):
+            fields = {_key_name(one.key): shape_of(one.type) for one in entries}
+            rest = None if others is None else shape_of(others)
+            return ["record", fields, rest] if rest or any(fields.values()) else None
+        case Dictionary(key, value):
+            return ["dict", key == Scalar("string"), shape_of(value)]
+        case Both(members):
+            shapes = [shape_of(one) for one in members if not isinstance(one, Refinement)]
+            return next((one for one in shapes if one is not None), None)
+        case Enumeration(values) if all(isinstance(value, Keyword) for value in values):
+            return ["keyword"]
+    return None
+
+
 # --- From JSON Schema -----------------------------------------------------------------------
 
 
