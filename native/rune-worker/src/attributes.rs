@@ -6,6 +6,7 @@ use crate::lexer::{Kind, Token};
 use crate::text::MAX_NESTING;
 
 /// What could be read, and what stopped the reading.
+#[must_use]
 pub fn arguments(source: &str, tokens: &[Token]) -> (Map<String, Json>, Option<String>) {
     let mut reader = Reader {
         source,

@@ -204,7 +204,7 @@ impl Desk {
     pub fn ask(
         &self,
         function: &str,
-        arguments: Map<String, Json>,
+        arguments: &Map<String, Json>,
         blocking: bool,
     ) -> Result<u64, String> {
         self.check()?;

@@ -23,7 +23,7 @@ pub struct Failure {
     /// The functions that were running, the innermost first.
     pub trace: Vec<Json>,
     /// The error as data, where the script returned one.
-    pub value: Option<Json>,
+    pub value: Option<Box<Json>>,
 }
 
 impl Failure {
@@ -101,22 +101,19 @@ fn described(error: &VmError, span: &str) -> (&'static str, String) {
             "The script needs more memory than allowed.".into(),
         );
     }
-    if kind.starts_with("MissingInstanceFunction") {
-        if let Some(name) = method(span) {
-            let instance = message
-                .rsplit_once(" for ")
-                .map_or("the value", |(_, one)| one);
-            return (
-                "runtime",
-                format!("There is no function `{name}` for {instance}."),
-            );
-        }
+    if kind.starts_with("MissingInstanceFunction")
+        && let Some(name) = method(span)
+    {
+        let instance = message.rsplit_once(" for ");
+        let instance = instance.map_or("the value", |(_, one)| one);
+        let message = format!("There is no function `{name}` for {instance}.");
+        return ("runtime", message);
     }
-    if kind.starts_with("ObjectIndexMissing") {
-        if let Some(name) = field(span) {
-            let hint = format!("`.get(\"{name}\")` gives an Option");
-            return ("runtime", format!("There is no field `{name}`; {hint}."));
-        }
+    if kind.starts_with("ObjectIndexMissing")
+        && let Some(name) = field(span)
+    {
+        let hint = format!("`.get(\"{name}\")` gives an Option");
+        return ("runtime", format!("There is no field `{name}`; {hint}."));
     }
     if kind.starts_with("MissingFunction") || kind.starts_with("MissingContextFunction") {
         let message = "It calls a host function, and there is none here.";

@@ -184,7 +184,7 @@ fn call(
         };
         vm_try!(future(call))
     } else {
-        vm_try!(blocking(desk, function, arguments))
+        vm_try!(blocking(desk, function, &arguments))
     };
     vm_try!(output.store(stack, value));
     VmResult::Ok(())
@@ -228,7 +228,7 @@ fn arguments(
 fn blocking(
     desk: &Arc<Desk>,
     function: &Function,
-    arguments: Map<String, Json>,
+    arguments: &Map<String, Json>,
 ) -> VmResult<Value> {
     let settled = desk
         .ask(&function.path(), arguments, true)
@@ -300,7 +300,7 @@ impl Future for HostCall {
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let id = match std::mem::replace(&mut self.state, State::Over) {
             State::Unsent(arguments) => {
-                match self.desk.ask(&self.function.path(), arguments, false) {
+                match self.desk.ask(&self.function.path(), &arguments, false) {
                     Ok(id) => id,
                     Err(reason) => return Poll::Ready(VmResult::panic(reason)),
                 }

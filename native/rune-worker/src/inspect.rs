@@ -113,11 +113,11 @@ fn getters(outline: &Outline, wanted: &[String]) -> Vec<String> {
 
 /// Functions that give constants, since a virtual machine calls functions only.
 fn appended(getters: &[String]) -> String {
-    let mut text = String::from("\n");
-    for (index, path) in getters.iter().enumerate() {
-        text += &format!("pub fn {GETTER}{index}() {{ {path} }}\n");
-    }
-    text
+    let functions = getters
+        .iter()
+        .enumerate()
+        .map(|(index, path)| format!("\npub fn {GETTER}{index}() {{ {path} }}"));
+    functions.chain(["\n".to_owned()]).collect()
 }
 
 fn constants(

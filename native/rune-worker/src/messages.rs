@@ -277,9 +277,8 @@ pub fn parse(frame: &[u8]) -> Result<Message, (Option<i64>, String)> {
         .get("id")
         .or_else(|| members.get("request"))
         .and_then(Json::as_i64);
-    let kind = match members.shift_remove("type") {
-        Some(Json::String(kind)) => kind,
-        _ => return Err((request, "The message has no type.".into())),
+    let Some(Json::String(kind)) = members.shift_remove("type") else {
+        return Err((request, "The message has no type.".into()));
     };
     let refused = |error: serde_json::Error| (request, format!("Bad message {kind:?}: {error}."));
     match kind.as_str() {

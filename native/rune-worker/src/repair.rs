@@ -79,14 +79,12 @@ fn lead_around(
         ];
         instructions[*at] = json!({"Jump": {"jump": instructions.len()}});
         for instruction in piece {
-            if let Some(debug) = debug.as_deref_mut() {
-                if let Some(place) = debug.instructions.get(at) {
-                    let place = place.try_clone().ok()?;
-                    debug
-                        .instructions
-                        .try_insert(instructions.len(), place)
-                        .ok()?;
-                }
+            if let Some(debug) = debug.as_deref_mut()
+                && let Some(place) = debug.instructions.get(at)
+            {
+                let place = place.try_clone().ok()?;
+                let places = &mut debug.instructions;
+                places.try_insert(instructions.len(), place).ok()?;
             }
             instructions.push(instruction);
         }

@@ -170,7 +170,7 @@ fn unfit_argument(error: &ValueError) -> Failure {
 fn finished(value: &Value, max_result: usize, variants: &Variants) -> Result<Json, Failure> {
     result_to_json(value, "$", max_result, variants).map_err(|error| match error {
         ValueError::Failed(value) => Failure {
-            value: value.as_ref().ok().cloned(),
+            value: value.as_ref().ok().cloned().map(Box::new),
             ..Failure::new(
                 "failure",
                 match value {

@@ -70,6 +70,7 @@ impl View<'_> {
             .all(|(offset, text)| self.text(at + offset) == *text)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "whoever calls it gives an option")]
     fn slip(
         &self,
         at: usize,

@@ -132,11 +132,11 @@ pub fn header(source: &str) -> Header {
             } else {
                 texts.push(text);
             }
-        } else if !line.is_empty() && !(index == 0 && line.starts_with("#!")) {
+        } else if !line.is_empty() && (index > 0 || !line.starts_with("#!")) {
             break;
         }
     }
-    header.text = texts.join("\n").trim().to_owned();
+    texts.join("\n").trim().clone_into(&mut header.text);
     header
 }
 

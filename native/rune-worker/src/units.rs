@@ -339,7 +339,7 @@ fn explained(
             finding.code.as_str(),
             "unsupported-module-source" | "mod-not-found"
         ) {
-            finding.code = "unsupported".to_owned();
+            "unsupported".clone_into(&mut finding.code);
         }
     }
     let uses = forbidden_uses(source, tokens, forbidden);

@@ -246,13 +246,9 @@ impl<'v> Writer<'v> {
     fn dynamic(&mut self, rtti: &Rtti, data: &[Value], path: Path<'_>) -> Result<Json, ValueError> {
         // The address names the type: the value, and with it the type, outlives this conversion.
         let key = std::ptr::from_ref(rtti).addr();
-        let shape = match self.shapes.get(&key) {
-            Some(shape) => shape.clone(),
-            None => {
-                let shape = shape(rtti, self.variants);
-                self.shapes.entry(key).or_insert(shape).clone()
-            }
-        };
+        let variants = self.variants;
+        let known = self.shapes.entry(key);
+        let shape = known.or_insert_with(|| shape(rtti, variants)).clone();
         let numbers = (shape.fields.len()..data.len()).map(|index| index.to_string());
         let names: Vec<String> = shape.fields.iter().cloned().chain(numbers).collect();
         let mut object = Map::new();
@@ -348,7 +344,8 @@ impl<'v> Writer<'v> {
     fn hash_map(&mut self, value: &Value, path: Path<'_>) -> Result<Json, ValueError> {
         let unreadable = |error: &dyn std::fmt::Display| path.unfit(error.to_string());
         let mut members = Vec::new();
-        for pair in listed(value).map_err(|e| unreadable(&e))?.iter() {
+        let pairs = listed(value).map_err(|e| unreadable(&e))?;
+        for pair in &pairs {
             let pair = pair.borrow_tuple_ref().map_err(|e| unreadable(&e))?;
             let [key, item] = &pair[..] else {
                 return Err(path.unfit("the map cannot be read"));

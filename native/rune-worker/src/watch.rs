@@ -136,10 +136,9 @@ impl Watch {
 
     /// Wake the watching thread if it would look too late.
     fn tell(&self, state: &State) {
-        if let Some(end) = state.end() {
-            if state.looks_at.is_none_or(|looks_at| end < looks_at) {
-                self.changed.notify_one();
-            }
+        let sleeps = |end| state.looks_at.is_none_or(|looks_at| end < looks_at);
+        if state.end().is_some_and(sleeps) {
+            self.changed.notify_one();
         }
     }
 

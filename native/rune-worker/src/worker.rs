@@ -255,7 +255,7 @@ impl Worker {
             "exits": outcome.broken,
         });
         if let Some(value) = failure.value {
-            error["value"] = value;
+            error["value"] = *value;
         }
         error
     }
