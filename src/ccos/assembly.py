@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -67,6 +67,9 @@ from ccos.runtime import (
 )
 from ccos.storage import Storage, WriteObserver
 
+if TYPE_CHECKING:
+    from ccos.migration import RuneService, RuneServiceConfig
+
 
 class Ccos:
     """A running CCOS. Made by :func:`open`; use it as an async context manager.
@@ -92,6 +95,7 @@ class Ccos:
     audit: AuditTrail
     local: LocalInvoker
     script_engine: ScriptEngine
+    _rune_parts: dict[str, Any]
 
     def __init__(
         self,
@@ -120,6 +124,18 @@ class Ccos:
 
     async def __aexit__(self, *exception: Any) -> None:
         await self._exits.aclose()
+
+    def rune_service(self, config: RuneServiceConfig | None = None) -> RuneService:
+        """The original runtime of Rune tools, beside the engine and never in its place.
+
+        Use it as an async context manager, within this one.
+
+        Args:
+            config: How it works; its own defaults if left out.
+        """
+        from ccos.migration import RuneServiceConfig, rune_service
+
+        return rune_service(config or RuneServiceConfig(), **self._rune_parts)
 
     async def _assemble(self, exits: contextlib.AsyncExitStack) -> None:
         settings = self.settings
@@ -196,7 +212,17 @@ class Ccos:
             timeout_seconds=settings.missing.human_approval_timeout_seconds,
         )
         exits.push_async_callback(extensions.aclose)
-        modules = host_modules()
+        modules, requests = host_modules(), EgressRequests(egress)
+        rune = RuneLanguage(machines, modules)
+        self._rune_parts = {
+            "language": rune,
+            "modules": modules,
+            "storage": storage,
+            "audit": self.audit,
+            "events": self.events,
+            "requests": requests,
+            "approver": extensions,
+        }
         self.script_engine = ScriptEngine(
             _engine_config(settings),
             storage=storage,
@@ -205,10 +231,10 @@ class Ccos:
             languages=(
                 PythonLanguage(interpreters),
                 CPythonLanguage(processes),
-                RuneLanguage(machines, modules),
+                rune,
             ),
             modules=modules,
-            requests=EgressRequests(egress),
+            requests=requests,
             seal=SnapshotSeal(key),
             approver=extensions,
         )

@@ -89,6 +89,15 @@ async def test_tools_of_every_form_are_called(tmp_path: Path) -> None:
                 assert result.execution_time > 0
 
 
+async def test_an_open_ccos_has_one_beside_its_engine(tmp_path: Path) -> None:
+    async with opened(tmp_path / "home") as ccos:
+        config = RuneServiceConfig(discovery=DiscoveryConfig(directories=(TOOLS,)))
+        async with ccos.rune_service(config) as runtime:
+            await runtime.discover_tools_from_directories()
+            assert (await call(runtime, "square", {"x": 3})).result == 9
+        assert await ccos.script_engine.list_script_tools() == []
+
+
 async def test_an_optional_argument_that_is_left_out_is_unit(tmp_path: Path) -> None:
     async with service(tmp_path / "home", TOOLS) as (runtime, _):
         given: dict[str, Any] = {"s": "a", "n": 1.5}
