@@ -95,7 +95,7 @@ async def test_an_open_ccos_has_one_beside_its_engine(tmp_path: Path) -> None:
         async with ccos.rune_service(config) as runtime:
             await runtime.discover_tools_from_directories()
             assert (await call(runtime, "square", {"x": 3})).result == 9
-        assert await ccos.script_engine.list_script_tools() == []
+        assert not await ccos.script_engine.list_script_tools()
 
 
 async def test_an_optional_argument_that_is_left_out_is_unit(tmp_path: Path) -> None:
