@@ -95,12 +95,15 @@ impl Lexer<'_> {
         &self.source[self.at..]
     }
 
+    /// Keep a token; the pieces of a template can be empty, and are none then.
     fn push(&mut self, kind: Kind, start: usize) {
-        self.found.push(Token {
-            kind,
-            start,
-            end: self.at,
-        });
+        if start < self.at {
+            self.found.push(Token {
+                kind,
+                start,
+                end: self.at,
+            });
+        }
     }
 
     fn skip_line(&mut self) {
@@ -309,6 +312,11 @@ mod tests {
                 " \\${no} $`"
             ]
         );
+    }
+
+    #[test]
+    fn empty_pieces_are_no_tokens() {
+        assert_eq!(texts("`${a}${b}"), ["`", "${", "a", "}", "${", "b", "}"]);
     }
 
     #[test]
