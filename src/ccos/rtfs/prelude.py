@@ -50,7 +50,7 @@ if TYPE_CHECKING:
             target: The id as the program writes it.
             arguments: JSON data.
             line: Of the program, counted from 1.
-            keywords: Which arguments were keywords; they may name properties.
+            keywords: Which arguments were keywords, if the first was: they may name properties.
             hints: The hints in force by name, without ``runtime.`` and ``learning.``.
             steps: The labels of the steps around the call.
 
@@ -2586,11 +2586,16 @@ def host_call(target: Value, line: int, *values: Value) -> Value:
     elif kind is not str:
         return type_fault("a keyword or a string as the id of a capability", target)
     arguments = [to_json(value) for value in values]
-    keywords = [i for i, value in enumerate(values) if type(value) is bytes]
-    request = [next_key(), target, arguments, line]
-    if keywords or RUN.hints or RUN.steps:
-        request += [keywords, merged_hints(), RUN.steps]
-    outcome = rtfs_call(*request) if RUN.branch is None else recorded(request)
+    keywords: list[int] = []
+    if values and type(values[0]) is bytes:
+        keywords = [i for i, value in enumerate(values) if type(value) is bytes]
+    call_key = RUN.prefix + str(RUN.number)
+    RUN.number = RUN.number + 1
+    if RUN.branch is None and not (keywords or RUN.hints or RUN.steps):
+        outcome = rtfs_call(call_key, target, arguments, line)
+    else:
+        request = [call_key, target, arguments, line, keywords, merged_hints(), RUN.steps]
+        outcome = rtfs_call(*request) if RUN.branch is None else recorded(request)
     if "error" in outcome:
         return settled(outcome)
     if "shape" in outcome:
