@@ -124,9 +124,7 @@ async def test_a_worker_that_is_honest_is_believed(tmp_path: Path) -> None:
     ],
 )
 async def test_a_lie_ends_its_worker(tmp_path: Path, data: bytes) -> None:
-    program = liar(
-        tmp_path, said(READY), said(COMPILED), data, said({"type": "also", "request": 2})
-    )
+    program = liar(tmp_path, said(READY), said(COMPILED), data, said(RESULT))
     with pytest.raises(ResourceExceededError) as caught:
         await run(program)
     assert caught.value.details["limit"] == "worker"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import psutil
@@ -200,11 +201,12 @@ async def test_waiting_for_the_host_is_not_computing(workers: RuneWorkers) -> No
 
 
 async def test_time_of_computing_is_counted_over_all_turns(workers: RuneWorkers) -> None:
+    """Each turn is short. What a native function drives is not counted as instructions."""
     source = """
     pub async fn main() {
-        loop { for n in 0..1000000 {} ccos::call("a.b").await?; }
+        loop { (0..300000).iter().filter(|n| n < 0).count(); ccos::call("a.b").await?; }
     }"""
-    with pytest.raises(ResourceExceededError) as caught:
+    with pytest.raises(ResourceExceededError, match=r"more than 0\.5 s") as caught:
         await value_of(workers, source, cpu_seconds=0.5)
     assert caught.value.details["limit"] == "time"
 
@@ -243,7 +245,8 @@ async def test_a_worker_that_was_killed_while_it_was_idle_is_replaced(workers: R
     await value_of(workers, "pub fn main() { 1 }")
     [before] = workers.worker_ids()
     psutil.Process(before).kill()
-    while psutil.Process(before).status() != psutil.STATUS_ZOMBIE:
+    gone = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while os.waitid(os.P_PID, before, gone) is None:
         await asyncio.sleep(0.01)
     assert await value_of(workers, "pub fn main() { 2 }") == 2
     assert before not in workers.worker_ids()
