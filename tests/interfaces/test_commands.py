@@ -24,6 +24,8 @@ GROUPS = {
     "config": ["show"],
     "script": ["run", "check", "list", "show", "delete"],
     "engine": ["health", "stats"],
+    "tools": ["discover", "list", "show", "call"],
+    "rtfs": ["check", "format", "compile", "deps", "cases"],
     "resolve-deps": list(RESOLVE_DEPS),
 }
 
