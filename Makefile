@@ -49,6 +49,7 @@ bench: .venv/ready $(RUNE) ## Measure against peers in the same run
 	$(RUN) python benchmarks/parked_executions.py
 	$(RUN) python benchmarks/engine.py
 	$(RUN) python benchmarks/rtfs.py
+	$(RUN) python benchmarks/rune.py
 
 docs: .venv/ready ## Build the documentation into site/
 	$(RUN) mkdocs build --strict --quiet

@@ -131,6 +131,15 @@ async def test_an_exception_that_the_interpreter_cannot_make_is_told_as_such(
         assert result.error.message.endswith("SystemExit: enough")
 
 
+@pytest.mark.parametrize("name", ["ccos.sleep", "crucible.basic.math_abs"])
+async def test_host_functions_are_not_called_as_capabilities(tmp_path: Path, name: str) -> None:
+    async with engine(tmp_path) as service:
+        result = await run(service, f"await call({name!r}, x=1)")
+        assert code(result) == "CCOS-SCRIPT-RAISED"
+        assert f"{name} is no capability" in str(result.error)
+        assert (await run(service, "from crucible.basic import math_abs\nmath_abs(-1)")).value == 1
+
+
 async def test_a_kept_script_runs_from_another_opening(tmp_path: Path) -> None:
     async with engine(tmp_path) as service:
         identity = await kept(service, "def main(n):\n    return n + 1")

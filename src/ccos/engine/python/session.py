@@ -419,7 +419,10 @@ class PythonSession:
             arguments = positional.pop()
         if positional:
             raise TypeError(f"{target} takes named arguments, such as city='Paris'.")
-        return canonical_id(target), json_data(arguments)
+        capability = canonical_id(target)
+        if capability in self._request.functions or capability == SLEEP:
+            raise HostFunctionError(f"{capability} is no capability; call the function itself.")
+        return capability, json_data(arguments)
 
     def _next_number(self) -> int:
         self._sequence += 1
