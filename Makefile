@@ -4,7 +4,7 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help demo test check rust bench docs clean
+.PHONY: help demo test coverage check rust bench docs clean
 
 help: ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -29,8 +29,11 @@ $(RUNE): .venv/ready $(shell find native/rune-worker/src -name '*.rs') native/ru
 demo: .venv/ready ## Tell the whole story once, with real parts
 	@$(RUN) python examples/demo/demo.py
 
-test: .venv/ready $(RUNE) ## Run every test, with coverage
-	$(RUN) pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST)
+test: .venv/ready $(RUNE) ## Run every test
+	$(RUN) pytest -n 2 --dist worksteal $(PYTEST)
+
+coverage: PYTEST += --cov --cov-report=term:skip-covered
+coverage: test ## Run every test, and show what none of them runs
 
 check: .venv/ready ## Format, lint, types, layers
 	@$(RUN) ruff format --check --quiet
