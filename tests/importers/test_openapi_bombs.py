@@ -127,10 +127,6 @@ READ = {
 }
 
 
-ENDLESS = 20
-"""Seconds of computing that no machine is too slow for; without limits it would be minutes."""
-
-
 def timed(content: bytes) -> tuple[ImportedApi | CcosError, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
@@ -151,7 +147,7 @@ def test_refused_quickly(name: str) -> None:
     assert isinstance(found, ImportDocumentError)
     assert found.message.startswith(WHERE)
     assert found.next_step
-    assert seconds < ENDLESS
+    assert seconds < 4  # the aim is 2 on an idle machine
 
 
 @pytest.mark.parametrize("name", READ)
@@ -159,7 +155,7 @@ def test_read_quickly(name: str) -> None:
     found, seconds = timed(READ[name])
     assert isinstance(found, ImportedApi)
     assert found.operations
-    assert seconds < ENDLESS
+    assert seconds < 4
 
 
 def test_a_backtracking_pattern_does_not_hang() -> None:

@@ -2,5 +2,6 @@
 
 from ccos.engine.jail.isolation import Isolation, Mechanism, probe
 from ccos.engine.jail.jail import Jail, JailSpec
+from ccos.engine.jail.promises import check_promise
 
-__all__ = ["Isolation", "Jail", "JailSpec", "Mechanism", "probe"]
+__all__ = ["Isolation", "Jail", "JailSpec", "Mechanism", "check_promise", "probe"]

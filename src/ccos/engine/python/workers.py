@@ -15,14 +15,13 @@ import psutil
 import pydantic_monty as monty
 from pydantic_monty._binary import find_monty_binary
 
-from ccos.engine.jail import Isolation, Jail, JailSpec
+from ccos.engine.jail import Isolation, Jail, JailSpec, check_promise
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
-from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
+from ccos.engine.policy import MIB, SecurityPolicy
 from ccos.engine.python.quick import QuickPrograms
 from ccos.engine.python.session import Program, PythonSession
 from ccos.engine.turns import Turns
-from ccos.errors import IsolationError
 
 _SESSIONS_PER_WORKER: Final = 10_000
 _SUSPENSIONS: Final = 1_000_000
@@ -124,16 +123,7 @@ class PythonWorkers:
         Raises:
             IsolationError: if this machine cannot provide that.
         """
-        if self._isolation is None or policy.level is SecurityLevel.DEVELOPMENT:
-            return
-        isolation = self._isolation()
-        if not isolation.confines:
-            missing = "; ".join(isolation.missing)
-            raise IsolationError(
-                f"Level {policy.level.value} promises workers in a jail. This machine lacks: "
-                f"{missing}.",
-                details={"missing": list(isolation.missing)},
-            )
+        check_promise(policy, self._isolation)
 
     async def diagnose(self, source: str) -> monty.MontyError | None:
         """What the interpreter has against a text, which is not run."""

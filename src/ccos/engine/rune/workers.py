@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ccos.engine.jail import Isolation, Jail, JailSpec
+from ccos.engine.jail import Isolation, Jail, JailSpec, check_promise
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
-from ccos.engine.policy import MIB, SecurityLevel, SecurityPolicy
+from ccos.engine.policy import MIB, SecurityPolicy
 from ccos.engine.rune.client import (
     NOTHING_DECLARED,
     Accepted,
@@ -25,7 +25,7 @@ from ccos.engine.rune.client import (
 from ccos.engine.rune.installation import find_worker
 from ccos.engine.rune.session import Program, RuneSession
 from ccos.engine.turns import Turns
-from ccos.errors import CompilationError, IsolationError
+from ccos.errors import CompilationError
 
 _Result = TypeVar("_Result")
 
@@ -134,16 +134,7 @@ class RuneWorkers:
         Raises:
             IsolationError: if this machine cannot provide that.
         """
-        if self._isolation is None or policy.level is SecurityLevel.DEVELOPMENT:
-            return
-        isolation = self._isolation()
-        if not isolation.confines:
-            missing = "; ".join(isolation.missing)
-            raise IsolationError(
-                f"Level {policy.level.value} promises workers in a jail. This machine lacks: "
-                f"{missing}.",
-                details={"missing": list(isolation.missing)},
-            )
+        check_promise(policy, self._isolation)
 
     async def compile(
         self, source: str, name: str, declared: Declared = NOTHING_DECLARED

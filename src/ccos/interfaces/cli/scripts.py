@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from ccos.errors import FeatureDisabledError, ScriptError
 from ccos.interfaces.cli.budgets import amount, read_allowances, told, with_allowances
 from ccos.interfaces.cli.exits import ExitCode, UsageError, code_of
+from ccos.interfaces.cli.levels import policy_at
 from ccos.interfaces.cli.options import COMMON, Common, read_arguments, read_input
 from ccos.interfaces.cli.screen import Screen, moment
 from ccos.interfaces.cli.session import Session, opened
@@ -247,23 +248,12 @@ def _compilation(
 ) -> CompilationContext:
     from ccos.engine.executions import CompilationContext
 
-    policy = None if level is None else _policy(session, _level(level))
+    policy = None
+    if level is not None:
+        engine = session.ccos.script_engine
+        policy = policy_at(_level(level), engine, session.settings)
     name = "stdin" if file == "-" else Path(file).name
     return CompilationContext(name=name, language=language, policy=policy)
-
-
-def _policy(session: Session, level: SecurityLevel) -> SecurityPolicy:
-    """The policy of a level, within the folders that the settings grant."""
-    from ccos.engine.policy import SecurityLevel, level_policy
-
-    configured = session.ccos.script_engine.get_security_policy()
-    if configured.level is level:
-        return configured
-    policy = level_policy(level)
-    roots = tuple(session.settings.services.script_engine.file_roots)
-    if level is SecurityLevel.DEVELOPMENT and roots != policy.file_roots:
-        return policy.derive("configured", file_roots=roots)
-    return policy
 
 
 def _budget(

@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 
 from ccos.errors import FeatureDisabledError, ScriptToolNotFoundError
 from ccos.interfaces.cli.exits import ExitCode, UsageError, code_of
+from ccos.interfaces.cli.levels import policy_at
 from ccos.interfaces.cli.options import COMMON, Common, LongCommon, read_arguments
 from ccos.interfaces.cli.safe_text import short
 from ccos.interfaces.cli.screen import Screen
@@ -24,7 +25,6 @@ from ccos.interfaces.cli.session import load, opened, screen_of
 if TYPE_CHECKING:
     from ccos.config import Settings
     from ccos.engine.executions import ExecutionResult
-    from ccos.engine.policy import SecurityPolicy
     from ccos.engine.scripts import ScriptTool
     from ccos.engine.service import ScriptEngine
     from ccos.migration import Discovery, DiscoveryConfig, FileReport, RuneTool, ToolDefinition
@@ -329,32 +329,22 @@ class _Tools:
             return one.registered.script_id
         assert one.found is not None
         from ccos.engine.executions import CompilationContext
+        from ccos.engine.policy import SecurityLevel
 
         path = one.found.file_path
+        policy = None
+        if level is not None:
+            policy = policy_at(SecurityLevel.parse(level), self.engine, self.settings)
         context = CompilationContext(
             name=f"{one.definition.name}.rn" if path is None else _shown(Path(path.name)),
             language="rune",
-            policy=None if level is None else self._policy(level),
+            policy=policy,
             description=one.definition.description,
             author=one.definition.author or "",
             version=one.definition.version,
             tags=one.definition.tags,
         )
         return (await self.engine.compile_script(one.found.source_code, context)).script_id
-
-    def _policy(self, text: str) -> SecurityPolicy:
-        """The policy of a level, within the folders that the settings grant."""
-        from ccos.engine.policy import SecurityLevel, level_policy
-
-        level = SecurityLevel.parse(text)
-        configured = self.engine.get_security_policy()
-        if configured.level is level:
-            return configured
-        policy = level_policy(level)
-        roots = tuple(self.settings.services.script_engine.file_roots)
-        if level is SecurityLevel.DEVELOPMENT and roots != policy.file_roots:
-            return policy.derive("configured", file_roots=roots)
-        return policy
 
     def _unknown(self, name: str) -> ScriptToolNotFoundError:
         assert self.discovery is not None
