@@ -382,8 +382,8 @@ async def test_only_units_of_scripts_in_the_store_outlive_the_process(storage: S
 async def test_least_recently_used_units_are_deleted(storage: Storage) -> None:
     one, two, three, four = await saved(storage, "1", "2", "3", "4")
     units = CompiledUnits(storage, SEAL, max_entries=3, max_bytes=1000)
-    for now, each in enumerate((one, two, three)):
-        await units.keep(each.script_id, FORMAT, compiled(each.source), now=float(now))
+    for seconds, each in enumerate((one, two, three)):
+        await units.keep(each.script_id, FORMAT, compiled(each.source), now=float(seconds))
     assert await units.load(one.script_id, FORMAT, now=HOUR + 10) is not None
     await units.keep(four.script_id, FORMAT, compiled("4"), now=HOUR + 20)
     assert await stored_ids(storage) == {one.script_id, three.script_id, four.script_id}
