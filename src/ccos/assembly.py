@@ -16,12 +16,13 @@ from ccos.config import Settings, load_settings
 from ccos.durable import DurableEngine, file_beside
 from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
 from ccos.engine import (
+    PlanLanguages,
     PythonLanguage,
+    PythonPlans,
     PythonWorkers,
     SecurityLevel,
     SnapshotSeal,
     level_policy,
-    read_plan,
 )
 from ccos.engine.cpython import CPythonLanguage, CPythonWorkers
 from ccos.engine.jail import probe
@@ -96,6 +97,7 @@ class Ccos:
     local: LocalInvoker
     script_engine: ScriptEngine
     _rune_parts: dict[str, Any]
+    _plan_languages: PlanLanguages
 
     def __init__(
         self,
@@ -241,11 +243,12 @@ class Ccos:
         exits.push_async_callback(self.script_engine.stop)
         if settings.services.script_engine.enabled:
             await self.script_engine.start()
+        self._plan_languages = PlanLanguages(PythonPlans(interpreters))
         self.runtime = await exits.enter_async_context(
             Runtime(
                 around,
                 workers,
-                interpreters=interpreters,
+                languages=self._plan_languages,
                 limits=limits,
                 plan_source_bytes=settings.plan_max_source_bytes,
             )
@@ -361,7 +364,8 @@ class Ccos:
         Raises:
             PlanError: if it is not a plan.
         """
-        return await dependencies(read_plan(source, name=name), self.marketplace)
+        runnable = await self._plan_languages.read(source, name=name)
+        return await dependencies(runnable.plan, self.marketplace)
 
     async def register(
         self, capability_id: str, handler: Callable[..., Any], **definition: Any

@@ -11,9 +11,11 @@ from ccos.engine.languages import (
     Value,
     Waiting,
 )
+from ccos.engine.plan_languages import PlanLanguage, PlanLanguages, PlanSession, RunnablePlan
 from ccos.engine.plans import Plan, StaticCall, read_plan
 from ccos.engine.policy import SecurityLevel, SecurityPolicy, level_policy
 from ccos.engine.python import SLEEP, Program, PythonLanguage, PythonSession, PythonWorkers
+from ccos.engine.python.plans import PythonPlans
 from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 
 __all__ = [
@@ -22,11 +24,16 @@ __all__ = [
     "Finished",
     "HostCall",
     "Plan",
+    "PlanLanguage",
+    "PlanLanguages",
+    "PlanSession",
     "Program",
     "PythonLanguage",
+    "PythonPlans",
     "PythonSession",
     "PythonWorkers",
     "Raised",
+    "RunnablePlan",
     "SecurityLevel",
     "SecurityPolicy",
     "SessionRequest",

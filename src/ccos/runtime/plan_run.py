@@ -17,11 +17,9 @@ from ccos.engine import (
     SLEEP,
     Finished,
     HostCall,
-    Plan,
-    Program,
-    PythonSession,
-    PythonWorkers,
+    PlanSession,
     Raised,
+    RunnablePlan,
     SecurityLevel,
     SessionRequest,
     Settled,
@@ -73,14 +71,13 @@ class PlanRun:
     def __init__(
         self,
         around: Surroundings,
-        workers: PythonWorkers,
-        plan: Plan,
+        runnable: RunnablePlan,
         writer: ExecutionWriter,
         limits: PlanLimits,
     ) -> None:
         self._around = around
-        self._workers = workers
-        self._plan = plan
+        self._runnable = runnable
+        self._plan = runnable.plan
         self._writer = writer
         self._limits = limits
         self._host = PlanHost(limits, self._clock)
@@ -119,11 +116,11 @@ class PlanRun:
             self._delivery = 1 + max(delivered, default=-1)
             return await self._drive(session, stop)
 
-    def _session(self) -> contextlib.AbstractAsyncContextManager[PythonSession]:
-        plan, execution = self._plan, self._writer.execution
+    def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
+        execution = self._writer.execution
         self._host = PlanHost(self._limits, self._clock)
         request = SessionRequest(
-            functions={},
+            functions=self._runnable.functions,
             policy=level_policy(SecurityLevel.PRODUCTION),
             memory_bytes=self._limits.memory_bytes,
             cpu_seconds=self._limits.seconds,
@@ -131,10 +128,9 @@ class PlanRun:
             seed=self._around.seed(execution.id),
             caller=execution.principal,
         )
-        program = Program(plan.source, plan.name, plan.hash, namespaces=plan.namespaces)
-        return self._workers.session(program, request, modules={})
+        return self._runnable.session(request)
 
-    async def _drive(self, session: PythonSession, stop: Stop) -> Outcome:
+    async def _drive(self, session: PlanSession, stop: Stop) -> Outcome:
         while isinstance(stop, Waiting):
             await self._take_up(stop)
             settled = self._recorded() or await self._next_settled()

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from ccos.capabilities import canonical_id
-from ccos.engine import PythonWorkers, read_plan
+from ccos.engine import PlanLanguages
 from ccos.engine.values import json_data
 from ccos.errors import (
     ExecutionStateError,
@@ -69,7 +69,7 @@ class Runtime:
         around: Surroundings,
         workers: Workers,
         *,
-        interpreters: PythonWorkers,
+        languages: PlanLanguages,
         limits: PlanLimits,
         plan_source_bytes: int,
     ) -> None:
@@ -77,7 +77,7 @@ class Runtime:
         self._workers = workers
         self._limits = limits
         self._plan_source_bytes = plan_source_bytes
-        self._interpreters = interpreters
+        self._languages = languages
         self._active: Counter[str] = Counter()
         self._beating: asyncio.Task[None] | None = None
         self._background: dict[str, asyncio.Task[list[Outcome]]] = {}
@@ -138,8 +138,8 @@ class Runtime:
         """Run a plan.
 
         Args:
-            source: Python text; its last expression is the result.
-            name: What people call it, such as its file name.
+            source: Its text; its last expression is the result.
+            name: What people call it, such as its file name; its ending tells the language.
             principal: Who runs it, for the audit trail.
 
         Raises:
@@ -152,10 +152,10 @@ class Runtime:
                 "allowed.",
                 next_step="Shorten the plan, or raise CCOS_PLAN_MAX_SOURCE_BYTES.",
             )
-        plan = read_plan(source, name=name)
-        execution = self._new(ExecutionKind.PLAN, name, source, {}, principal, plan.hash)
+        runnable = await self._languages.read(source, name=name)
+        execution = self._new(ExecutionKind.PLAN, name, source, {}, principal, runnable.plan.hash)
         writer = self._around.writer(execution, stored=False)
-        run = PlanRun(self._around, self._interpreters, plan, writer, self._limits)
+        run = PlanRun(self._around, runnable, writer, self._limits)
         return await self._carry_out(execution.id, run.run)
 
     async def resume(self, execution_id: str) -> Outcome:
@@ -195,10 +195,10 @@ class Runtime:
         if execution.kind is ExecutionKind.CALL:
             return await self._carry_out(execution.id, CallRun(around, writer).run)
         try:
-            plan = read_plan(execution.program, name=execution.name)
+            runnable = await self._languages.read(execution.program, name=execution.name)
         except PlanError as error:
             return await self._carry_out(execution.id, partial(finish, writer, None, error))
-        run = PlanRun(around, self._interpreters, plan, writer, self._limits)
+        run = PlanRun(around, runnable, writer, self._limits)
         return await self._carry_out(execution.id, lambda: run.run(snapshot))
 
     async def _carry_out(
