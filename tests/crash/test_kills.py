@@ -140,7 +140,7 @@ class Scenario:
 
     def _learn(self, key: str) -> None:
         """Find out at the service what became of an unknown call, as a person would."""
-        happened = self.service.effects[key]
+        happened = self.service.happened(key)
         assert happened <= 1
         if key not in self.decided:
             self.tally.unknown += 1
@@ -193,6 +193,7 @@ def test_kills_lose_nothing_and_repeat_nothing(
                 server: PostgresServer = request.getfixturevalue("postgres")
                 environ["CCOS_DATABASE_URL"] = server.create_database()
             Scenario(environ, service, chance, zygote, tally).play()
+            service.come_to_rest()
         doubled = {key: count for key, count in service.effects.items() if count > 1}
         assert not doubled
         tally.effects += len(service.effects)
