@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +44,12 @@ json_values = st.recursive(
         (1e-6, "0.000001"),
         (1e-7, "1e-7"),
         (0.1 + 0.2, "0.30000000000000004"),
+        (0.0001, "0.0001"),
+        (0.00011, "0.00011"),
+        (-0.00009, "-0.00009"),
+        (9007199254740993.0, "9007199254740992"),
+        (1e16, "10000000000000000"),
+        (4503599627370495.5, "4503599627370495.5"),
         (5e-324, "5e-324"),
         (1.7976931348623157e308, "1.7976931348623157e+308"),
         (333333333.33333329, "333333333.3333333"),
@@ -135,6 +143,13 @@ def test_hash_is_the_sha_256_of_the_canonical_form() -> None:
     assert content_hash({"b": "é", "a": 1.0}) == f"sha256:{expected}"
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_has_one_form_wherever_it_stands(number: float) -> None:
+    form = rfc8785.dumps(number)
+    assert canonical_json({"a": [number, 1.0]}) == b'{"a":[%s,1]}' % form
+    assert canonical_json({"\u20ac": number}) == b'{"\xe2\x82\xac":%s}' % form
+
+
 @given(json_values)
 def test_order_of_keys_never_matters(value: Any) -> None:
     def reversed_keys(item: Any) -> Any:
@@ -151,7 +166,10 @@ def test_form_is_json_with_the_same_content(value: Any) -> None:
         if isinstance(item, dict):
             if list(item) == ["$integer"] and isinstance(item["$integer"], str):
                 return int(item["$integer"])
-            return {key: untagged(one) for key, one in item.items()}
+            return {unescaped(key): untagged(one) for key, one in item.items()}
         return [untagged(one) for one in item] if isinstance(item, list) else item
+
+    def unescaped(key: str) -> str:
+        return key[1:] if re.fullmatch(r"\$\$+integer", key) else key
 
     assert untagged(json.loads(canonical_json(value), parse_int=float)) == value

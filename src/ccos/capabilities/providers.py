@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+def _shortest(number: float) -> int | float:
+    """30 for 30.0: the same number, and the form that canonical JSON has for it."""
+    return int(number) if number.is_integer() else number
+
+
+Seconds = Annotated[
+    float, Field(gt=0, le=3600), PlainSerializer(_shortest, int | float, when_used="json")
+]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=4000, pattern=r"^https?://")]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
@@ -154,8 +162,21 @@ class HttpProvider(_Model):
     timeout_seconds: Seconds = 30.0
 
 
+class ScriptProvider(_Model):
+    """A function of a script that the script engine keeps."""
+
+    type: Literal["script"] = "script"
+    script_id: ShortText
+    content_id: ShortText
+    """Identity of text, language and policy: what was registered, and nothing else, is run."""
+    function: ShortText
+    argument: ShortText | None = None
+    """The one parameter that is the object of all arguments; None if each has its own."""
+
+
 Provider = Annotated[
-    LocalProvider | McpProvider | OpenApiProvider | HttpProvider, Field(discriminator="type")
+    LocalProvider | McpProvider | OpenApiProvider | HttpProvider | ScriptProvider,
+    Field(discriminator="type"),
 ]
 
 

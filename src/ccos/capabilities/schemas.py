@@ -16,6 +16,7 @@ MAXIMUM_BYTES: Final = 1_000_000
 MAXIMUM_DEPTH: Final = 64
 _REPORTED_FAULTS: Final = 10
 _BACKTRACKS: Final = 100_000
+_CONTAINERS: Final = (dict, list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +97,17 @@ def check_schema_size(schema: JsonSchema, *, role: str) -> None:
 
 
 def _depth_exceeds(value: object, limit: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(limit):
-        deeper: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                deeper.extend(item.values())
-            elif isinstance(item, list | tuple):
-                deeper.extend(item)
-        if not deeper:
+    level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(limit - 1):
+        if not level:
             return False
-        level = deeper
-    return True
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, _CONTAINERS)
+        ]
+    return any(level)
 
 
 def _pointer(path: list[str | int]) -> str:

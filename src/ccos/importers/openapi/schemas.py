@@ -260,7 +260,7 @@ class Schemas:
 
     def _simple(self, keyword: str, value: Any, at: Place, result: dict[str, Any]) -> None:
         if isinstance(value, list):
-            self.effort.spend(len(value) // 8)
+            self.effort.spend(len(value) // 4)
         try:
             result[keyword] = simple_keyword(keyword, value, self._patterns)
         except MisspeltError as error:
