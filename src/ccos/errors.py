@@ -53,6 +53,7 @@
     │   ├── ApprovalStateError
     │   ├── ResolutionNotFoundError
     │   └── SourceError           one source of candidates failed
+    ├── MigrationFailedError      a legacy tool, or a migration, could not be carried through
     └── ImportDocumentError       an API description cannot be read
 
 Every error has a stable ``code`` for programs, a message for people, and a ``next_step``
@@ -442,6 +443,13 @@ class SourceError(ResolutionError):
     """One source of candidates failed; the others go on."""
 
     code = "CCOS-RESOLUTION-SOURCE"
+
+
+class MigrationFailedError(CcosError):
+    """A legacy tool, or a migration, could not be carried through; ``details`` hold the cause."""
+
+    code = "CCOS-MIGRATION"
+    default_next_step = "Correct what is named; `ccos migration migrate --dry-run` predicts the rest."
 
 
 class ImportDocumentError(CcosError):

@@ -85,6 +85,12 @@ class EventType(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     BUDGET_EXTENDED = "budget_extended"
 
+    MIGRATION_STARTED = "migration_started"
+    TOOL_MIGRATED = "tool_migrated"
+    TOOL_MIGRATION_FAILED = "tool_migration_failed"
+    TOOL_ROLLED_BACK = "tool_rolled_back"
+    MIGRATION_COMPLETED = "migration_completed"
+
     EGRESS_REQUEST = "egress_request"
     SECURITY_VIOLATION = "security_violation"
     WORKER_STARTED = "worker_started"

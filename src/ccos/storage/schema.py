@@ -220,3 +220,51 @@ compiled_scripts = sa.Table(
     sa.Column("last_used", Time, nullable=False),
     sa.Column("unit", sa.LargeBinary, nullable=False),
 )
+
+migrations = sa.Table(
+    "migrations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("config", sa.Text, nullable=False),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("going_back", sa.Boolean, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("backup", sa.Text),
+    sa.Column("report", sa.Text),
+    sa.Column("started_at", Time, nullable=False),
+    sa.Column("completed_at", Time),
+    sa.Index("migrations_by_time", "started_at"),
+)
+
+migration_steps = sa.Table(
+    "migration_steps",
+    metadata,
+    sa.Column("migration_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("source_hash", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("warnings", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("settled_at", Time),
+    sa.Index("migration_steps_by_tool", "tool"),
+    sqlite_with_rowid=False,
+)
+
+migrated_tools = sa.Table(
+    "migrated_tools",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("script_id", sa.Text, nullable=False),
+    sa.Column("capability_id", sa.Text, nullable=False, unique=True),
+    sa.Column("migration_id", sa.Text, nullable=False),
+    sa.Column("source_hash", sa.Text, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("migrated_at", Time, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+)

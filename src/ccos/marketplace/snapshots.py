@@ -1,0 +1,79 @@
+"""Bringing a capability back to what it was: versions, pins, signatures and aliases."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from ccos.audit import AuditTrail
+from ccos.capabilities import parse_manifest
+from ccos.events import Event, EventType
+from ccos.marketplace import search
+from ccos.marketplace.store import Standing
+from ccos.storage import Transaction
+from ccos.storage.schema import aliases, capabilities, counters
+
+CapabilityState = dict[str, list[dict[str, Any]]]
+"""Every stored version of a capability, and its aliases, as JSON data."""
+
+
+def state_of(connection: sa.Connection, capability_id: str) -> CapabilityState:
+    """All that is stored of a capability; empty lists if there is nothing."""
+    versions = sa.select(capabilities).where(capabilities.c.id == capability_id)
+    names = sa.select(aliases).where(aliases.c.capability_id == capability_id)
+    return {
+        "versions": _rows(connection, versions.order_by(capabilities.c.registered_at)),
+        "aliases": _rows(connection, names.order_by(aliases.c.alias)),
+    }
+
+
+def restore(
+    transaction: Transaction,
+    audit: AuditTrail,
+    capability_id: str,
+    state: CapabilityState,
+    *,
+    actor: str,
+    reason: str,
+) -> None:
+    """Put back what :func:`state_of` found, and nothing else, as part of ``transaction``.
+
+    Args:
+        transaction: What it stands or falls with.
+        audit: Where it is recorded.
+        capability_id: The capability.
+        state: What was stored of it.
+        actor: Who wants it.
+        reason: Why.
+    """
+    transaction.execute(sa.delete(capabilities).where(capabilities.c.id == capability_id))
+    transaction.execute(sa.delete(aliases).where(aliases.c.capability_id == capability_id))
+    for table, rows in ((capabilities, state["versions"]), (aliases, state["aliases"])):
+        if rows:
+            transaction.execute(sa.insert(table), rows)
+    gone = (Standing.SUPERSEDED, Standing.REMOVED)
+    current = next((row for row in state["versions"] if row["standing"] not in gone), None)
+    if current is None:
+        search.unindex(transaction, capability_id)
+    else:
+        search.index(transaction, parse_manifest(json.loads(current["manifest"])))
+    transaction.execute(
+        sa.update(counters)
+        .where(counters.c.name == "marketplace")
+        .values(value=counters.c.value + 1)
+    )
+    audit.record(
+        transaction,
+        Event(
+            EventType.CAPABILITY_REMOVED if current is None else EventType.CAPABILITY_UPDATED,
+            capability_id,
+            actor=actor,
+            data={"version": current["version"] if current else None, "reason": reason},
+        ),
+    )
+
+
+def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in connection.execute(query)]
