@@ -29,7 +29,7 @@ from ccos.engine.jail import probe
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
 from ccos.engine.modules import EgressRequests, host_modules
 from ccos.engine.policy import MIB
-from ccos.engine.rune import RuneLanguage, RuneWorkers
+from ccos.engine.rune import RuneLanguage, RunePlans, RuneWorkers
 from ccos.engine.service import ScriptEngine
 from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
@@ -83,6 +83,8 @@ class Ccos:
         runtime: The executions.
         local: The Python functions of this process that capabilities are made of.
         script_engine: The scripts and tools, and their executions.
+        egress: The way out.
+        mcp: The MCP servers in use.
         resolver: The search for missing capabilities, with its queue and approvals.
         checkpoint_archive: The parked executions.
         worker: What goes on by itself; it runs in the background if ``work`` was true.
@@ -96,6 +98,8 @@ class Ccos:
     audit: AuditTrail
     local: LocalInvoker
     script_engine: ScriptEngine
+    egress: Egress
+    mcp: McpInvoker
     _rune_parts: dict[str, Any]
     _plan_languages: PlanLanguages
 
@@ -153,10 +157,10 @@ class Ccos:
         await self.audit.start()
         self.local = LocalInvoker()
         self.marketplace = Marketplace(storage, self.audit, key, self.local)
-        egress = await exits.enter_async_context(self._egress())
+        self.egress = egress = await exits.enter_async_context(self._egress())
         exits.push_async_callback(self._finish_recordings)
         secrets = EnvironmentSecrets()
-        mcp = McpInvoker(
+        self.mcp = mcp = McpInvoker(
             Launcher(),
             lambda hosts: egress.transport("call an MCP server", hosts),
             secrets,
@@ -168,6 +172,7 @@ class Ccos:
             "openapi": OpenApiInvoker(egress, secrets),
             "http": HttpInvoker(egress, secrets),
         }
+        modules, requests = host_modules(), EgressRequests(egress)
         me = this_worker()
         workers = Workers(storage, me)
         around = Surroundings(
@@ -181,6 +186,7 @@ class Ccos:
             slots=asyncio.Semaphore(settings.max_parallel_calls),
             worker_id=me.id,
             random_key=key.derived("random"),
+            requests=requests,
         )
         limits = PlanLimits(
             memory_bytes=settings.plan_max_memory_bytes,
@@ -214,7 +220,6 @@ class Ccos:
             timeout_seconds=settings.missing.human_approval_timeout_seconds,
         )
         exits.push_async_callback(extensions.aclose)
-        modules, requests = host_modules(), EgressRequests(egress)
         rune = RuneLanguage(machines, modules)
         self._rune_parts = {
             "language": rune,
@@ -243,7 +248,7 @@ class Ccos:
         exits.push_async_callback(self.script_engine.stop)
         if settings.services.script_engine.enabled:
             await self.script_engine.start()
-        self._plan_languages = PlanLanguages(PythonPlans(interpreters))
+        self._plan_languages = PlanLanguages(PythonPlans(interpreters), RunePlans(rune, modules))
         self.runtime = await exits.enter_async_context(
             Runtime(
                 around,
@@ -350,9 +355,16 @@ class Ccos:
         """Equivalent to ``runtime.call``: call a capability, or park the call."""
         return await self.runtime.call(capability_id, arguments, principal=principal)
 
-    async def run(self, source: str, *, name: str = "plan", principal: str = "agent") -> Outcome:
+    async def run(
+        self,
+        source: str,
+        *,
+        name: str = "plan",
+        arguments: dict[str, Any] | None = None,
+        principal: str = "agent",
+    ) -> Outcome:
         """Equivalent to ``runtime.run``: run a plan, or park it where something is missing."""
-        return await self.runtime.run(source, name=name, principal=principal)
+        return await self.runtime.run(source, name=name, arguments=arguments, principal=principal)
 
     async def settled(self, execution_id: str) -> Outcome:
         """Equivalent to ``runtime.settled``: wait for the outcome of a parked execution."""

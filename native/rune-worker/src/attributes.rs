@@ -119,7 +119,8 @@ fn number(text: &str) -> Result<Json, String> {
     }
 }
 
-fn unquoted(text: &str) -> Result<String, String> {
+/// The text of a string literal.
+pub fn unquoted(text: &str) -> Result<String, String> {
     let inner = text
         .strip_prefix(['"', '`'])
         .and_then(|rest| rest.strip_suffix(['"', '`']))

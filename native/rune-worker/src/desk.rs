@@ -19,6 +19,9 @@ const PRINT_AT: usize = 8 * 1024;
 /// Printed text is sent at once if nothing was sent for this long.
 const PRINT_AFTER: Duration = Duration::from_millis(50);
 
+/// So many calls that were dropped are told.
+const MOST_UNAWAITED: usize = 20;
+
 /// Why a run ends, whatever the script does about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -39,6 +42,17 @@ pub struct Counts {
     pub waited: Duration,
 }
 
+/// What there is to say of a run that is over.
+#[derive(Debug, Default)]
+pub struct Finish {
+    /// What it counted.
+    pub counts: Counts,
+    /// Why it was ended, if it was.
+    pub end: Option<End>,
+    /// Calls that the script dropped before they were made: the function, and the line if known.
+    pub unawaited: Vec<(String, usize)>,
+}
+
 /// The one run that there can be.
 struct Run {
     request: i64,
@@ -52,6 +66,7 @@ struct Run {
     printed: String,
     sent_at: Option<Instant>,
     end: Option<End>,
+    unawaited: Vec<(String, usize)>,
 }
 
 /// A host call that the script has not taken the answer of.
@@ -107,18 +122,23 @@ impl Desk {
             printed: String::new(),
             sent_at: None,
             end: None,
+            unawaited: Vec::new(),
         });
     }
 
-    /// End the run: what it counted, and why it was ended, if it was.
-    pub fn finish(&self) -> (Counts, Option<End>) {
+    /// End the run.
+    pub fn finish(&self) -> Finish {
         let mut run = lock(&self.run);
         match run.take() {
             Some(mut run) => {
                 self.send_printed(&mut run);
-                (run.counts, run.end)
+                Finish {
+                    counts: run.counts,
+                    end: run.end,
+                    unawaited: run.unawaited,
+                }
             }
-            None => (Counts::default(), None),
+            None => Finish::default(),
         }
     }
 
@@ -250,6 +270,16 @@ impl Desk {
         match run.calls.remove(&id) {
             Some(Slot::Settled(settled)) => Some(settled),
             _ => None,
+        }
+    }
+
+    /// A call was dropped before it was made.
+    pub fn never_awaited(&self, function: &str) {
+        if let Some(run) = lock(&self.run).as_mut()
+            && run.unawaited.len() < MOST_UNAWAITED
+        {
+            let line = run.unit.line_of(function);
+            run.unawaited.push((function.to_owned(), line));
         }
     }
 

@@ -318,8 +318,10 @@ impl Future for HostCall {
 
 impl Drop for HostCall {
     fn drop(&mut self) {
-        if let State::Sent(id) = self.state {
-            self.desk.forget(id);
+        match self.state {
+            State::Unsent(_) => self.desk.never_awaited(&self.function.path()),
+            State::Sent(id) => self.desk.forget(id),
+            State::Over => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+pub mod calls;
 pub mod desk;
 pub mod failures;
 pub mod frames;

@@ -1,6 +1,6 @@
 //! Sources become units: checks, the compiler of Rune, and what it says.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use rune::{Diagnostics, Hash, ItemBuf, Options, Source, SourceId, Sources};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use crate::calls::{NamedCall, calls};
 use crate::host::Names;
 use crate::lexer::{Lines, Token, tokens};
 use crate::messages::{Forbidden, Function as HostFunction};
@@ -94,6 +95,8 @@ pub struct Unit {
     pub functions: Vec<Function>,
     /// Host functions that it names, and the line if there is only one place.
     pub uses: Vec<(String, usize)>,
+    /// Calls of asynchronous host functions.
+    pub calls: Vec<NamedCall>,
     /// Warnings.
     pub diagnostics: Vec<Json>,
 }
@@ -181,6 +184,10 @@ pub fn compile(
     match built {
         Some(Repaired { unit, variants }) => {
             let lines = Lines::new(source);
+            let calls = calls(source, &tokens, &uses.asynchronous());
+            let mut findings = findings;
+            findings.extend(calls.iter().filter(|call| call.dropped).map(not_awaited));
+            findings.sort_by_key(|finding| finding.start);
             Ok(Unit {
                 hash: unit_hash(source, name, functions, forbidden),
                 source: source.to_owned(),
@@ -189,6 +196,7 @@ pub fn compile(
                 runtime: Arc::clone(&names.runtime),
                 functions: outline(source).unwrap_or_default().functions,
                 uses: uses.lines(&lines),
+                calls,
                 diagnostics: findings
                     .iter()
                     .map(|finding| finding.json(&lines))
@@ -382,10 +390,23 @@ fn slipped(slip: &Slip) -> Diagnostic {
     }
 }
 
+/// A call whose future nobody keeps. `.await` may be forgotten: such a call is never made.
+fn not_awaited(call: &NamedCall) -> Diagnostic {
+    Diagnostic {
+        warning: true,
+        hint: Some("Write .await after the call".to_owned()),
+        ..Diagnostic::error(
+            call.start,
+            "not-awaited",
+            format!("{} is not awaited, so nothing comes of it.", call.function),
+        )
+    }
+}
+
 /// Notes which host functions a source names, and where.
 struct Uses<'a> {
     known: HashMap<Hash, &'a HostFunction>,
-    places: HashMap<String, BTreeSet<usize>>,
+    places: BTreeMap<String, BTreeSet<usize>>,
 }
 
 impl<'a> Uses<'a> {
@@ -402,8 +423,21 @@ impl<'a> Uses<'a> {
         }
         Self {
             known,
-            places: HashMap::new(),
+            places: BTreeMap::new(),
         }
+    }
+
+    /// The places of the functions that have to be awaited.
+    fn asynchronous(&self) -> BTreeMap<String, BTreeSet<usize>> {
+        let asynchronous: BTreeSet<String> = self
+            .known
+            .values()
+            .filter(|function| function.asynchronous)
+            .map(|function| function.path())
+            .collect();
+        let mut places = self.places.clone();
+        places.retain(|path, _| asynchronous.contains(path));
+        places
     }
 
     fn lines(self, lines: &Lines<'_>) -> Vec<(String, usize)> {

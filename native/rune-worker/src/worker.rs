@@ -9,7 +9,7 @@ use rune::runtime::{Function as RuneFunction, VmError};
 use rune::{Unit as RuneUnit, Vm};
 use serde_json::{Value as Json, json};
 
-use crate::desk::{Desk, fault};
+use crate::desk::{Desk, Finish, fault};
 use crate::frames::{MAX_FRAME, Output};
 use crate::host::{Names, complaint};
 use crate::inspect::inspect;
@@ -218,7 +218,11 @@ impl Worker {
 
     /// The last message of a call.
     fn ended(&self, request: i64, outcome: Outcome) -> Json {
-        let (counts, end) = self.desk.finish();
+        let Finish {
+            counts,
+            end,
+            unawaited,
+        } = self.desk.finish();
         let statistics = json!({
             "instructions": outcome.instructions,
             "memory_peak": outcome.memory_peak,
@@ -226,12 +230,17 @@ impl Worker {
             "calls": counts.calls,
             "printed": counts.printed,
         });
+        let unawaited: Vec<Json> = unawaited
+            .iter()
+            .map(|(function, line)| json!({"function": function, "line": line}))
+            .collect();
         let mut failure = match (outcome.value, &end) {
             (Ok(value), None) => {
                 return json!({
                     "type": "result",
                     "request": request,
                     "value": value,
+                    "unawaited": unawaited,
                     "statistics": statistics,
                 });
             }
@@ -283,6 +292,20 @@ fn compiled(request: i64, unit: &Unit) -> Json {
             })
         })
         .collect();
+    let lines = Lines::new(&unit.source);
+    let calls: Vec<Json> = unit
+        .calls
+        .iter()
+        .map(|call| {
+            let (line, column) = lines.place(call.start);
+            json!({
+                "function": call.function,
+                "line": line,
+                "column": column,
+                "literal": call.literal,
+            })
+        })
+        .collect();
     let uses: Vec<&str> = unit.uses.iter().map(|(path, _)| path.as_str()).collect();
     json!({
         "type": "compiled",
@@ -290,6 +313,7 @@ fn compiled(request: i64, unit: &Unit) -> Json {
         "unit": unit.hash,
         "functions": functions,
         "uses": uses,
+        "calls": calls,
         "diagnostics": unit.diagnostics,
     })
 }

@@ -1,6 +1,6 @@
-"""Reading a plan: its syntax, and the capabilities it names.
+"""Reading a plan in Python: its syntax, and the capabilities it names.
 
-A plan is Python. ``await weather.current(city="Paris")`` and
+``await weather.current(city="Paris")`` and
 ``await call("weather.current", city="Paris")`` both call the capability ``weather.current``.
 """
 
@@ -38,7 +38,7 @@ class StaticCall:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan whose syntax is right.
+    """A plan, in whatever language, whose syntax is right.
 
     Attributes:
         source: Its text.
@@ -62,9 +62,7 @@ def read_plan(source: str, *, name: str = "plan") -> Plan:
     Raises:
         PlanError: for a text that is too large or not Python, with line and column.
     """
-    size = len(source.encode("utf-8", "surrogatepass"))
-    if size > MAXIMUM_BYTES:
-        raise PlanError(f"{name} has {size} bytes; a plan has at most {MAXIMUM_BYTES}.")
+    check_size(source, name)
     try:
         source.encode("utf-8")
         tree = ast.parse(source, filename=name)
@@ -86,6 +84,17 @@ def read_plan(source: str, *, name: str = "plan") -> Plan:
         frozenset(root for root, _ in found if root is not None),
         tuple(sorted((call for _, call in found), key=lambda call: (call.line, call.column))),
     )
+
+
+def check_size(source: str, name: str) -> None:
+    """Refuse a text that is too large for a plan.
+
+    Raises:
+        PlanError: saying how large it is.
+    """
+    size = len(source.encode("utf-8", "surrogatepass"))
+    if size > MAXIMUM_BYTES:
+        raise PlanError(f"{name} has {size} bytes; a plan has at most {MAXIMUM_BYTES}.")
 
 
 def _calls(tree: ast.AST) -> Iterator[tuple[str | None, StaticCall]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ccos.audit import AuditTrail
 from ccos.engine import SnapshotSeal
+from ccos.engine.hosts import HttpRequests
 from ccos.errors import CcosError, UnknownCapabilityError
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace, Registered
@@ -42,6 +43,7 @@ class Surroundings:
     slots: asyncio.Semaphore
     worker_id: str
     random_key: bytes
+    requests: HttpRequests
 
     def seed(self, execution_id: str) -> str:
         """What the random numbers of an execution are drawn from; secret, and always the same."""

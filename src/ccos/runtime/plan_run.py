@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ccos.engine import (
@@ -32,7 +34,9 @@ from ccos.engine import (
 from ccos.engine import (
     Entry as Beginning,
 )
+from ccos.engine.hosts import Effect, HostFunction, HostFunctionError
 from ccos.errors import (
+    CapabilityFailedError,
     CcosError,
     CompilationError,
     LimitExceededError,
@@ -42,6 +46,7 @@ from ccos.errors import (
     ScriptError,
     ScriptRaisedError,
 )
+from ccos.events import EventType
 from ccos.runtime.call_run import finish
 from ccos.runtime.calls import (
     Missing,
@@ -78,15 +83,18 @@ class PlanRun:
         self._around = around
         self._runnable = runnable
         self._plan = runnable.plan
+        self._functions = runnable.functions
         self._writer = writer
         self._limits = limits
         self._host = PlanHost(limits, self._clock)
         self._delivery = 0
+        self._unseen: set[int] = set()
+        """Journaled calls that a replay has not come to yet."""
         self._open: dict[int, Entry] = {}
         self._missing: dict[int, Entry] = {}
         self._unknown: dict[int, str] = {}
         self._answered: dict[int, Answer] = {}
-        self._running: dict[asyncio.Task[Answer], int] = {}
+        self._running: dict[asyncio.Future[Answer], int] = {}
 
     async def run(self, snapshot: bytes | None = None) -> Outcome:
         """Run to an outcome.
@@ -99,8 +107,10 @@ class PlanRun:
                 with contextlib.suppress(UnusableSnapshotError):
                     return await self._resume(snapshot)
                 await self._stop_calls()
-            async with self._session() as session:
-                return await self._drive(session, await session.start(Beginning()))
+            self._unseen = set(self._writer.recorded)
+            beginning = Beginning(arguments=self._writer.execution.arguments)
+            async with self._session(made=0) as session:
+                return await self._drive(session, await session.start(beginning))
         except ReplayMismatchError as error:
             return await finish(self._writer, None, error)
         except ScriptError as error:
@@ -111,16 +121,22 @@ class PlanRun:
     async def _resume(self, snapshot: bytes) -> Outcome:
         recorded = self._writer.recorded.values()
         delivered = (one.delivery for one in recorded if one.delivery is not None)
-        async with self._session() as session:
+        async with self._session(made=len(recorded)) as session:
             stop = session.restore(snapshot, self._around.seal)
             self._delivery = 1 + max(delivered, default=-1)
             return await self._drive(session, stop)
 
-    def _session(self) -> contextlib.AbstractAsyncContextManager[PlanSession]:
+    def _session(self, *, made: int) -> contextlib.AbstractAsyncContextManager[PlanSession]:
         execution = self._writer.execution
-        self._host = PlanHost(self._limits, self._clock)
+        self._host = PlanHost(
+            self._limits,
+            self._clock,
+            functions=self._functions,
+            requests=self._around.requests,
+            made=made,
+        )
         request = SessionRequest(
-            functions=self._runnable.functions,
+            functions=self._functions,
             policy=level_policy(SecurityLevel.PRODUCTION),
             memory_bytes=self._limits.memory_bytes,
             cpu_seconds=self._limits.seconds,
@@ -150,6 +166,12 @@ class PlanRun:
             self._delivery += 1
             stop = await session.deliver(settled)
         assert isinstance(stop, Finished)
+        if self._unseen:
+            raise ReplayMismatchError(
+                f"{self._plan.name} came to its end before call {min(self._unseen)}, which it had "
+                "made when it was journaled.",
+                details={"sequence": min(self._unseen)},
+            )
         return await finish(self._writer, stop.value, None, printed=self._host.output)
 
     async def _take_up(self, stop: Waiting) -> None:
@@ -169,6 +191,7 @@ class PlanRun:
         if recorded is None:
             return new_entry(self._writer.execution, call.sequence, call.target, call.arguments)
         self._check_replay(recorded, call.target, call.arguments)
+        self._unseen.discard(call.sequence)
         return recorded
 
     def _check_replay(self, recorded: Entry, target: str, arguments: dict[str, Any]) -> None:
@@ -181,7 +204,7 @@ class PlanRun:
 
     async def _begin(self, entries: list[Entry]) -> None:
         """Judge calls and send those that may go; write ahead of those that act."""
-        ready = []
+        ready: list[tuple[Entry, Callable[[], Awaitable[Answer]]]] = []
         for entry in entries:
             if entry.state is EntryState.UNKNOWN or (
                 entry.state is EntryState.DISPATCHED and not entry.repeatable
@@ -189,21 +212,48 @@ class PlanRun:
                 self._unknown[entry.sequence] = NEVER_ANSWERED
             elif entry.target == SLEEP:
                 self._start_sleep(entry)
+            elif (function := self._functions.get(entry.target)) is not None:
+                announced = self._announce(entry, function)
+                ready.append((announced, partial(self._perform, announced, function)))
             else:
                 verdict = await judge(self._around, self._writer, entry.target, entry.arguments)
                 match verdict:
                     case Ready(registered=registered):
-                        ready.append((announce(self._writer, entry, registered), registered))
+                        announced = announce(self._writer, entry, registered)
+                        sending = partial(send, self._around, announced, registered)
+                        ready.append((announced, sending))
                     case Missing():
                         self._missing[entry.sequence] = entry
                     case refused:
                         self._answered[entry.sequence] = Answer(error=refused.error)
         if any(not entry.repeatable for entry, _ in ready):
             await self._writer.write("dispatch")
-        for entry, registered in ready:
+        for entry, begin in ready:
             self._open[entry.sequence] = entry
-            task = asyncio.create_task(send(self._around, entry, registered))
-            self._running[task] = entry.sequence
+            self._running[asyncio.ensure_future(begin())] = entry.sequence
+
+    def _announce(self, entry: Entry, function: HostFunction) -> Entry:
+        """Keep that a host function is about to be called."""
+        effect = function.effect_of(entry.arguments)
+        self._writer.note(
+            EventType.HOST_CALL,
+            data={
+                "sequence": entry.sequence,
+                "function": entry.target,
+                "effect": effect.value,
+                "arguments": entry.arguments,
+            },
+        )
+        repeatable = effect is not Effect.ACT
+        kept = replace(entry, state=EntryState.DISPATCHED, repeatable=repeatable)
+        return self._writer.keep(kept)
+
+    async def _perform(self, entry: Entry, function: HostFunction) -> Answer:
+        async with self._around.slots:
+            try:
+                return Answer(value=await function.handler(self._host, **entry.arguments))
+            except HostFunctionError as error:
+                return Answer(error=CapabilityFailedError(str(error)))
 
     def _start_sleep(self, entry: Entry) -> None:
         """Wait until a moment that is counted from when the plan first asked."""
@@ -217,7 +267,7 @@ class PlanRun:
     def _recorded(self) -> dict[int, Settled]:
         """What the journal says was delivered at this point."""
         found = {
-            sequence: _as_settled(entry)
+            sequence: self._as_settled(entry)
             for sequence, entry in self._open.items()
             if entry.state is EntryState.SETTLED and entry.delivery == self._delivery
         }
@@ -244,12 +294,23 @@ class PlanRun:
         self._answered.clear()
         if any(entry.state is EntryState.SETTLED and not entry.repeatable for entry in entries):
             await self._writer.write("result")
-        return {entry.sequence: _as_settled(entry) for entry in entries}
+        return {entry.sequence: self._as_settled(entry) for entry in entries}
+
+    def _as_settled(self, entry: Entry) -> Settled:
+        outcome = entry.outcome
+        assert outcome is not None
+        if "error" not in outcome:
+            return Value(outcome["value"])
+        error = outcome["error"]
+        if entry.target in self._functions:
+            return Raised(error["message"])
+        return Raised(f"{error['code']}: {error['message']}")
 
     def _clock(self, sequence: int) -> float:
         recorded = self._writer.recorded.get(sequence)
         if recorded is not None:
             self._check_replay(recorded, _CLOCK, {})
+            self._unseen.discard(sequence)
             assert recorded.outcome is not None
             return float(recorded.outcome["value"])
         now = time.time()
@@ -277,6 +338,7 @@ class PlanRun:
             self._missing,
             self._unknown,
             self._answered,
+            self._unseen,
         ):
             started.clear()
 
@@ -297,11 +359,3 @@ def _as_plan_error(error: ScriptError) -> CcosError:
 async def _slept(seconds: float) -> Answer:
     await asyncio.sleep(seconds)
     return Answer()
-
-
-def _as_settled(entry: Entry) -> Settled:
-    outcome = entry.outcome
-    assert outcome is not None
-    if "error" in outcome:
-        return Raised(f"{outcome['error']['code']}: {outcome['error']['message']}")
-    return Value(outcome["value"])

@@ -19,6 +19,7 @@ from ccos.errors import (
     ExecutionStateError,
     InvalidArgumentsError,
     PlanError,
+    SecurityViolationError,
 )
 from ccos.events import Event, EventType
 from ccos.runtime.call_run import CallRun, finish
@@ -126,24 +127,34 @@ class Runtime:
             StorageError: if the database fails; see ``executions`` for what is stored.
         """
         target = canonical_id(capability_id)
-        try:
-            data = json_data(arguments or {})
-        except TypeError as error:
-            raise InvalidArgumentsError(f"The arguments are not JSON data: {error}") from error
+        data = _checked_arguments(arguments)
         execution = self._new(ExecutionKind.CALL, target, target, data, principal)
         writer = self._around.writer(execution, stored=False)
         return await self._carry_out(execution.id, CallRun(self._around, writer).run)
 
-    async def run(self, source: str, *, name: str = "plan", principal: str = "agent") -> Outcome:
+    async def run(
+        self,
+        source: str,
+        *,
+        name: str = "plan",
+        arguments: dict[str, Any] | None = None,
+        principal: str = "agent",
+    ) -> Outcome:
         """Run a plan.
 
         Args:
-            source: Its text; its last expression is the result.
+            source: Its text; the result is its last expression, or in Rune what ``main`` returns,
+                or ``call`` of a tool.
             name: What people call it, such as its file name; its ending tells the language.
+            arguments: By name, JSON data. They are there as variables, and in Rune as the
+                arguments of ``main``, or as the one argument of ``call``.
             principal: Who runs it, for the audit trail.
 
         Raises:
             PlanError: if it is not a plan; nothing ran.
+            InvalidArgumentsError: if the arguments are not JSON data.
+            SecurityViolationError: if it uses a host function that does not exist for plans.
+            ConfigurationError: if what runs its language is not installed.
             StorageError: if the database fails.
         """
         if len(source) > self._plan_source_bytes:
@@ -152,8 +163,9 @@ class Runtime:
                 "allowed.",
                 next_step="Shorten the plan, or raise CCOS_PLAN_MAX_SOURCE_BYTES.",
             )
+        data = _checked_arguments(arguments)
         runnable = await self._languages.read(source, name=name)
-        execution = self._new(ExecutionKind.PLAN, name, source, {}, principal, runnable.plan.hash)
+        execution = self._new(ExecutionKind.PLAN, name, source, data, principal, runnable.plan.hash)
         writer = self._around.writer(execution, stored=False)
         run = PlanRun(self._around, runnable, writer, self._limits)
         return await self._carry_out(execution.id, run.run)
@@ -196,7 +208,7 @@ class Runtime:
             return await self._carry_out(execution.id, CallRun(around, writer).run)
         try:
             runnable = await self._languages.read(execution.program, name=execution.name)
-        except PlanError as error:
+        except (PlanError, SecurityViolationError) as error:
             return await self._carry_out(execution.id, partial(finish, writer, None, error))
         run = PlanRun(around, runnable, writer, self._limits)
         return await self._carry_out(execution.id, lambda: run.run(snapshot))
@@ -490,6 +502,13 @@ class Runtime:
             created_at=now,
             updated_at=now,
         )
+
+
+def _checked_arguments(arguments: dict[str, Any] | None) -> dict[str, Any]:
+    try:
+        return dict(json_data(arguments or {}))
+    except TypeError as error:
+        raise InvalidArgumentsError(f"The arguments are not JSON data: {error}") from error
 
 
 async def _all_that_can(

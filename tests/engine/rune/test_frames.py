@@ -26,9 +26,10 @@ COMPILED = {
         {"path": "main", "parameters": [], "public": True, "asynchronous": False, "line": 1}
     ],
     "uses": [],
+    "calls": [],
     "diagnostics": [],
 }
-RESULT = {"type": "result", "request": 2, "value": 42, "statistics": {}}
+RESULT = {"type": "result", "request": 2, "value": 42, "unawaited": [], "statistics": {}}
 CALL = {
     "type": "host_call",
     "request": 2,

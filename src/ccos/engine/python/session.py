@@ -72,6 +72,7 @@ class Program:
         hash: Hash of the text; a snapshot belongs to exactly one.
         namespaces: Names of the text that stand for capabilities, such as ``weather``.
         asynchronous: Functions that have to be awaited.
+        recursion: How many calls may be inside each other.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Program:
     hash: str
     namespaces: frozenset[str] = frozenset()
     asynchronous: frozenset[str] = frozenset()
+    recursion: int = 1000
 
     def with_entry(self, entry: Entry) -> tuple[str, dict[str, Any]]:
         """The text to feed and its variables."""
@@ -121,8 +123,8 @@ class PythonSession:
     _has_printed: bool = False
     _sequence: int = 0
     _entropy_requests: int = 0
-    _numbers: dict[int, int] = field(default_factory=dict)
-    """Monty's call id of each unsettled call, and our sequence for it."""
+    _numbers: dict[Any, int] = field(default_factory=dict)
+    """What the interpreter knows each unsettled call by, and our sequence for it."""
     _paths: dict[uuid.UUID, str] = field(default_factory=dict)
     _namespaces: dict[str, monty.ClassInstance] = field(default_factory=dict)
     """What the interpreter was given for each path; it wants the same object every time."""
@@ -155,7 +157,7 @@ class PythonSession:
                 self.worker_id = session.worker_pid
                 end = session.feed_start(
                     text,
-                    inputs=variables | self._known_names(),
+                    inputs=self._known_names() | variables,
                     print_callback=lambda _, said: printed.append(said),
                 )
                 if not isinstance(end, monty.MontyComplete) or printed:
@@ -173,7 +175,7 @@ class PythonSession:
         text, variables = self._program.with_entry(entry)
         with self._script_errors():
             self._snapshot = session.feed_start(
-                text, inputs=variables | self._known_names(), print_callback=self._print
+                text, inputs=self._known_names() | variables, print_callback=self._print
             )
             silent = isinstance(self._snapshot, monty.MontyComplete) and not self._has_printed
             if self._quick is not None and silent:
@@ -224,16 +226,19 @@ class PythonSession:
     def _deliver(self, settled: Mapping[int, Settled]) -> Stop:
         if self._state:
             self._load()
-        snapshot = self._snapshot
-        assert isinstance(snapshot, monty.FutureSnapshot)
         by_sequence = {number: call_id for call_id, number in self._numbers.items()}
-        answers = {by_sequence[number]: _settled_answer(one) for number, one in settled.items()}
-        for call_id in answers:
+        by_call = {by_sequence[number]: one for number, one in settled.items()}
+        for call_id in by_call:
             del self._numbers[call_id]
         with self._script_errors():
             self._request.host.step()
-            self._snapshot = snapshot.resume(answers)
+            self._snapshot = self._answered(by_call)
             return self._run()
+
+    def _answered(self, settled: Mapping[Any, Settled]) -> monty.SyncSnapshot:
+        """Let the interpreter have answers, by what it knows the calls by."""
+        assert isinstance(self._snapshot, monty.FutureSnapshot)
+        return self._snapshot.resume({key: _settled_answer(one) for key, one in settled.items()})
 
     def dump(self, seal: SnapshotSeal, *, printed: str) -> bytes:
         """The stopped session as a sealed blob, for :meth:`restore`.
@@ -244,7 +249,7 @@ class PythonSession:
         """
         if self._state:
             return self._blob
-        assert isinstance(self._snapshot, monty.FutureSnapshot)
+        assert isinstance(self._snapshot, monty.FutureSnapshot | monty.FunctionSnapshot)
         header = {
             "format": FORMAT,
             "program": self._program.hash,
@@ -299,7 +304,10 @@ class PythonSession:
                 case monty.FunctionSnapshot(is_os_function=True) as request:
                     self._snapshot = self._ask_system(request, calls)
                 case monty.FunctionSnapshot() as request:
-                    self._snapshot = self._call(request, calls)
+                    after = self._call(request, calls)
+                    if after is None:
+                        return Waiting(tuple(calls), frozenset(self._numbers.values()))
+                    self._snapshot = after
 
     def _known_names(self) -> dict[str, Any]:
         """What the text refers to without defining it."""
@@ -368,7 +376,10 @@ class PythonSession:
         source = f"{self._request.seed}:{self._entropy_requests}".encode()
         return hashlib.shake_256(source).digest(count)
 
-    def _call(self, request: monty.FunctionSnapshot, calls: list[HostCall]) -> monty.SyncSnapshot:
+    def _call(
+        self, request: monty.FunctionSnapshot, calls: list[HostCall]
+    ) -> monty.SyncSnapshot | None:
+        """Take up a call; None if the script cannot go on before it is settled."""
         try:
             target, arguments = self._asked_for(request)
         except NameError as error:

@@ -10,11 +10,13 @@ from ccos.engine.rune.client import (
     InspectedFunction,
     Inspection,
     Module,
+    NamedCall,
     Refused,
     Signature,
 )
 from ccos.engine.rune.installation import find_worker
 from ccos.engine.rune.language import RuneLanguage
+from ccos.engine.rune.plans import RunePlans
 from ccos.engine.rune.session import Program, RuneSession
 from ccos.engine.rune.workers import RuneWorkers
 
@@ -28,9 +30,11 @@ __all__ = [
     "InspectedFunction",
     "Inspection",
     "Module",
+    "NamedCall",
     "Program",
     "Refused",
     "RuneLanguage",
+    "RunePlans",
     "RuneSession",
     "RuneWorkers",
     "Signature",

@@ -84,6 +84,22 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedCall:
+    """A call of a host function that has to be awaited, as the text has it.
+
+    Attributes:
+        function: Its path, such as ``ccos::call``.
+        literal: The first argument, if it is a string that is written out.
+        line, column: Where it is, counted from 1.
+    """
+
+    function: str
+    literal: str | None
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """A text that compiles.
 
@@ -91,12 +107,14 @@ class Accepted:
         unit: The worker's name for what it made.
         functions: Those of the text.
         uses: The granted functions that it refers to, such as ``crucible::http::http_get``.
+        calls: Its calls of those that have to be awaited; of very many only the first.
         findings: Warnings.
     """
 
     unit: str
     functions: tuple[Signature, ...]
     uses: tuple[str, ...]
+    calls: tuple[NamedCall, ...]
     findings: tuple[Finding, ...]
 
 
@@ -276,6 +294,7 @@ class RuneWorker:
             unit=answer.text("unit"),
             functions=tuple(_signature(one) for one in answer.objects("functions")),
             uses=answer.texts("uses"),
+            calls=tuple(_named_call(one) for one in answer.objects("calls")),
             findings=_findings(answer, name),
         )
 
@@ -426,6 +445,12 @@ def _signature(one: Message) -> Signature:
         public=one.flag("public"),
         asynchronous=one.flag("asynchronous"),
         line=one.count("line"),
+    )
+
+
+def _named_call(one: Message) -> NamedCall:
+    return NamedCall(
+        one.text("function"), one.optional_text("literal"), one.count("line"), one.count("column")
     )
 
 

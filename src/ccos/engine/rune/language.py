@@ -11,9 +11,9 @@ from typing import Any, Final
 from ccos.engine.hosts import HostFunction, HostModules
 from ccos.engine.languages import Compiled, Diagnostic, Session, SessionRequest
 from ccos.engine.policy import SecurityPolicy
-from ccos.engine.rune.client import Declared, Finding, Inspection, Refused
+from ccos.engine.rune.client import Declared, Finding, Inspection, NamedCall, Refused
 from ccos.engine.rune.naming import declared, full_name
-from ccos.engine.rune.session import Program
+from ccos.engine.rune.session import Program, RuneSession
 from ccos.engine.rune.workers import RuneWorkers
 from ccos.errors import CompilationError, ScriptError, SecurityViolationError
 
@@ -61,6 +61,15 @@ class RuneLanguage:
         Raises:
             ConfigurationError: if no worker is installed.
         """
+        compiled, _ = await self.compile_naming_calls(
+            source, name=name, functions=functions, level=level
+        )
+        return compiled
+
+    async def compile_naming_calls(
+        self, source: str, *, name: str, functions: Mapping[str, HostFunction], level: str
+    ) -> tuple[Compiled, tuple[NamedCall, ...]]:
+        """As :meth:`compile`, with the calls that can be seen in the text."""
         _check_text(source, name)
         told = self._declared(_Functions(functions))
         made = await self._workers.compile(source, name, told)
@@ -68,7 +77,7 @@ class RuneLanguage:
             raise _rejection(made.findings, name, level)
         uses = {full_name(one) for one in made.uses}
         exports = {one.path: one.parameters for one in made.functions}
-        return Compiled(
+        compiled = Compiled(
             source=source,
             name=name,
             unit=json.dumps({"unit": made.unit, "functions": exports}).encode(),
@@ -76,6 +85,7 @@ class RuneLanguage:
             modules=frozenset(functions[one].module for one in uses if one in functions),
             warnings=tuple(_with_hint(one) for one in made.findings),
         )
+        return compiled, made.calls
 
     async def inspect(
         self,
@@ -105,6 +115,12 @@ class RuneLanguage:
         self, compiled: Compiled, request: SessionRequest
     ) -> AbstractAsyncContextManager[Session]:
         """A worker of the pool; see :class:`ccos.engine.languages.Language`."""
+        return self.plan_session(compiled, request)
+
+    def plan_session(
+        self, compiled: Compiled, request: SessionRequest
+    ) -> AbstractAsyncContextManager[RuneSession]:
+        """As :meth:`session`, for whoever wants to dump and restore it."""
         told = self._declared(_Functions(request.functions))
         program = self._programs(compiled.source, compiled.name, compiled.unit, told)
         return self._workers.session(program, request)

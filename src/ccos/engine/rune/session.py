@@ -38,6 +38,7 @@ from ccos.engine.rune.client import (
 from ccos.engine.rune.frames import Message, WorkerProtocolError
 from ccos.engine.rune.naming import CALL, full_name, path
 from ccos.engine.rune.process import WorkerEndedError
+from ccos.engine.snapshots import SnapshotSeal, UnusableSnapshotError
 from ccos.engine.turns import Turn, Turns
 from ccos.engine.values import json_data
 from ccos.errors import (
@@ -167,6 +168,17 @@ class RuneSession:
             if self._worker is not None:
                 self._worker.kill()
 
+    def dump(self, _seal: SnapshotSeal, *, printed: str) -> None:
+        """Nothing: a virtual machine of Rune cannot be written down. It is run again instead."""
+
+    def restore(self, _blob: bytes, _seal: SnapshotSeal) -> Waiting:
+        """Refuse what is no snapshot of a Rune script, since there are none.
+
+        Raises:
+            UnusableSnapshotError: always.
+        """
+        raise UnusableSnapshotError("scripts in Rune have no snapshots")
+
     async def close(self) -> None:
         """Give the worker back; one whose script is not at its end is killed."""
         if self._turn is not None and not self._turn.over:
@@ -255,6 +267,7 @@ class RuneSession:
                 case "result":
                     value = message.value("value")
                     self._ended = True
+                    self._warn_of_unawaited(message)
                     return Finished(value)
                 case "error":
                     self._ended = not message.flag("exits")
@@ -264,6 +277,17 @@ class RuneSession:
                     arguments = None
                 case _:
                     raise WorkerProtocolError(f"{message.type[:100]!r} out of turn")
+
+    def _warn_of_unawaited(self, message: Message) -> None:
+        """Say which calls the script began and never awaited: they were not made."""
+        for one in message.objects("unawaited"):
+            line = one.count("line")
+            where = f"{self._program.name}, line {line}" if line else self._program.name
+            self._request.host.printed(
+                "stderr",
+                f"WARN {where}: {one.text('function')} was called without .await, so nothing "
+                "came of it.\n",
+            )
 
     def _compiled_again(self) -> str:
         """Have a worker that has never seen it, or forgot it, make the unit."""

@@ -27,7 +27,25 @@ if TYPE_CHECKING:
 
 PlanFile = Annotated[
     str,
-    Parameter(help="A file of Python text, or - for standard input.", allow_leading_hyphen=True),
+    Parameter(
+        help="A file such as plan.py or tool.rn, or - for Python on standard input.",
+        allow_leading_hyphen=True,
+    ),
+]
+Arg = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name=("--arg", "-a"),
+        negative="",
+        help="name=value; the value is JSON if it reads as JSON, else text. Repeatable.",
+    ),
+]
+Arguments = Annotated[
+    str | None,
+    Parameter(
+        help="A JSON object of arguments, @FILE, or - for standard input.",
+        allow_leading_hyphen=True,
+    ),
 ]
 
 _RECENT: Final = 50
@@ -37,21 +55,8 @@ async def call(
     capability_id: str,
     /,
     *,
-    arg: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name=("--arg", "-a"),
-            negative="",
-            help="name=value; the value is JSON if it reads as JSON, else text. Repeatable.",
-        ),
-    ] = (),
-    arguments: Annotated[
-        str | None,
-        Parameter(
-            help="A JSON object of arguments, @FILE, or - for standard input.",
-            allow_leading_hyphen=True,
-        ),
-    ] = None,
+    arg: Arg = (),
+    arguments: Arguments = None,
     wait: Wait = True,
     timeout: Timeout = None,
     common: Common = COMMON,
@@ -71,16 +76,23 @@ async def run(
     plan: PlanFile,
     /,
     *,
+    arg: Arg = (),
+    arguments: Arguments = None,
     wait: Wait = True,
     timeout: Timeout = None,
     common: Common = COMMON,
 ) -> ExitCode:
-    """Run a plan. If it misses capabilities, this process works on them as `call` does."""
-    source = read_input(plan)
+    """Run a plan. If it misses capabilities, this process works on them as `call` does.
+
+    The ending of the file tells its language. Of a script in Rune, main is run, or call of a tool.
+    """
+    source, data = read_input(plan), read_arguments(arg, arguments)
     async with opened(common, work=wait) as session:
         return await _carry_out(
             session,
-            lambda: session.ccos.run(source, name=_name(plan), principal=session.settings.approver),
+            lambda: session.ccos.run(
+                source, name=_name(plan), arguments=data, principal=session.settings.approver
+            ),
             wait=wait,
             timeout_seconds=timeout,
         )
