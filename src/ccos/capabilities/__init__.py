@@ -15,6 +15,7 @@ from ccos.capabilities.manifest import (
 )
 from ccos.capabilities.providers import (
     AuthReference,
+    GraphQlProvider,
     HttpProvider,
     HttpServer,
     LocalProvider,
@@ -48,6 +49,7 @@ __all__ = [
     "CustodyEntry",
     "EffectType",
     "Fault",
+    "GraphQlProvider",
     "HttpProvider",
     "HttpServer",
     "JsonSchema",

@@ -162,6 +162,27 @@ class HttpProvider(_Model):
     timeout_seconds: Seconds = 30.0
 
 
+class GraphQlProvider(_Model):
+    """A root field of a GraphQL API; the arguments of a call are the variables of the document."""
+
+    type: Literal["graphql"] = "graphql"
+    schema_location: Annotated[str, StringConstraints(max_length=4000)]
+    """Where the schema was found: a URL or a file name."""
+    endpoint: Url
+    subscriptions_endpoint: Url | None = None
+    """Where subscriptions are sent, if not to ``endpoint``; ``https`` also stands for ``wss``."""
+    operation: Literal["query", "mutation", "subscription"]
+    field: ShortText
+    """The one root field of the document, under which its result is answered."""
+    document: Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
+    auth: tuple[AuthReference, ...] = ()
+    """Secrets that are all sent; empty for a public API."""
+    timeout_seconds: Seconds = 30.0
+    """How long a call may take; for a subscription, how long a call listens."""
+    maximum_events: Annotated[int, Field(gt=0, le=10_000)] = 10
+    """After how many events a call of a subscription is answered."""
+
+
 class ScriptProvider(_Model):
     """A function of a script that the script engine keeps."""
 
@@ -175,7 +196,7 @@ class ScriptProvider(_Model):
 
 
 Provider = Annotated[
-    LocalProvider | McpProvider | OpenApiProvider | HttpProvider | ScriptProvider,
+    LocalProvider | McpProvider | OpenApiProvider | HttpProvider | GraphQlProvider | ScriptProvider,
     Field(discriminator="type"),
 ]
 
@@ -187,6 +208,8 @@ def provider_url(provider: Any) -> str | None:
             return url
         case OpenApiProvider(base_url=url) | HttpProvider(base_url=url):
             return url
+        case GraphQlProvider(endpoint=url):
+            return url
         case _:
             return None
 
@@ -196,7 +219,7 @@ def auth_references(provider: Any) -> tuple[AuthReference, ...]:
     match provider:
         case McpProvider(server=HttpServer(auth=auth)) | HttpProvider(auth=auth):
             return () if auth is None else (auth,)
-        case OpenApiProvider(auth=auth):
+        case OpenApiProvider(auth=auth) | GraphQlProvider(auth=auth):
             return auth
         case _:
             return ()
