@@ -22,10 +22,7 @@ from ccos.capabilities import (
     CustodyEntry,
     Manifest,
     Provenance,
-    breaking_input_changes,
-    breaking_output_changes,
     parse_manifest,
-    parse_version,
 )
 from ccos.config import MissingCapabilityConfig
 from ccos.errors import CapabilityError, CcosError, SourceError
@@ -35,6 +32,7 @@ from ccos.resolution.approvals import Approval, ApprovalCategory, Approvals, gra
 from ccos.resolution.governance import Decision, decide
 from ccos.resolution.queue import Request, RequestStatus, ResolutionQueue, load_request
 from ccos.resolution.ranking import Ranked, rank
+from ccos.resolution.registration import with_next_version
 from ccos.resolution.risk import History, RiskAssessment, RiskLevel, assess
 from ccos.resolution.sources import Candidate, Source, Wanted
 from ccos.runtime import Runtime, waiting_arguments
@@ -203,7 +201,7 @@ class Attempts:
             return _STOP
         try:
             current = await self.marketplace.get(found["manifest"]["id"])
-            manifest = _with_next_version(parse_manifest(found["manifest"]), current)
+            manifest = with_next_version(parse_manifest(found["manifest"]), current)
         except CapabilityError as error:
             await self._fail(request, run, error.message, methods)
             return _STOP
@@ -476,25 +474,6 @@ def _assess_change(
         requires_human_approval=True,
         recommendation="Ask a person.",
     )
-
-
-def _with_next_version(manifest: Manifest, current: Registered | None) -> Manifest:
-    """Give a changed definition the version that its changes call for."""
-    if current is None:
-        return manifest
-    before = current.manifest
-    same_version = manifest.model_copy(update={"version": before.version})
-    if same_version.definition_hash() == current.definition_hash:
-        return same_version
-    if parse_version(manifest.version) > parse_version(before.version):
-        return manifest
-    version = parse_version(before.version)
-    breaks = breaking_input_changes(before.input_schema, manifest.input_schema) or (
-        breaking_output_changes(before.output_schema, manifest.output_schema)
-    )
-    new_effects = set(manifest.effects) - set(before.effects)
-    step = version.bump_major() if breaks or new_effects else version.bump_minor()
-    return manifest.model_copy(update={"version": str(step)})
 
 
 def _with_provenance(manifest: Manifest, found: dict[str, Any], approver: str | None) -> Manifest:

@@ -52,7 +52,7 @@ _COMPLIANCE_WORDS: Final = {
 }
 _RISKY_EFFECTS: Final = {
     RiskLevel.MEDIUM: {"network", "filesystem"},
-    RiskLevel.HIGH: {"process", "system"},
+    RiskLevel.HIGH: {"destructive", "process", "system"},
 }
 _PLATFORM_WORDS: Final = {"core"}
 _GENERATED_SOURCES: Final = {"synthesis", "llm_synthesis", "web_search"}

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "engine": ("engine:app", "See how the script engine is and what it did."),
     "executions": ("executions:app", "See executions and carry them on."),
     "capabilities": ("capabilities:app", "See and change the registered capabilities."),
+    "import": ("imports:app", "Make capabilities of descriptions of APIs, servers and endpoints."),
     "approvals": ("approvals:app", "See and decide what waits for a person."),
     "resolve": ("resolution:resolve", "Look for a missing capability now."),
     "queue": ("resolution:queue", "Show what is missing and how the search stands."),

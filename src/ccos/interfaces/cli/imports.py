@@ -1,0 +1,131 @@
+"""``ccos import``: descriptions of APIs, servers and endpoints become capabilities."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ccos.interfaces.cli.exits import ExitCode, UsageError
+from ccos.interfaces.cli.options import COMMON, By, Common, read_arguments
+
+app = App(name="import", help="Make capabilities of descriptions of APIs, servers and endpoints.")
+
+DryRun = Annotated[
+    bool,
+    Parameter(
+        name="--dry-run", negative="", help="Say what would be imported and register nothing."
+    ),
+]
+Select = Annotated[
+    str | None,
+    Parameter(
+        name="--select",
+        help="Only operations whose name, path, METHOD and path, or id matches this pattern.",
+    ),
+]
+Force = Annotated[
+    bool,
+    Parameter(
+        name="--force",
+        negative="",
+        help="Register also what breaks callers or was revoked.",
+    ),
+]
+Request = Annotated[
+    str | None,
+    Parameter(
+        name="--request",
+        help="Print the request that a call of this operation would send, and send nothing.",
+    ),
+]
+Arguments = Annotated[
+    str | None,
+    Parameter(
+        name="--arguments",
+        help="Its arguments: a JSON object, @file, or - for standard input.",
+    ),
+]
+
+
+@app.command
+async def openapi(
+    *sources: Annotated[
+        str, Parameter(help="Files, folders or URLs of OpenAPI or Swagger descriptions.")
+    ],
+    dry_run: DryRun = False,
+    select: Select = None,
+    allow_external: Annotated[
+        list[Literal["files", "egress"]] | None,
+        Parameter(
+            negative="",
+            help="Follow references into files beside the document, or over the network; may be "
+            "given twice.",
+        ),
+    ] = None,
+    external: Annotated[
+        Literal["open", "quarantine"],
+        Parameter(
+            help="What a reference that is not followed does: anything is accepted in its place, "
+            "or the operation is left out."
+        ),
+    ] = "open",
+    api: Annotated[str | None, Parameter(help="Short name for the API, in place of its title.")] = (
+        None
+    ),
+    base_url: Annotated[
+        str | None, Parameter(help="Where the API is, in place of what the description says.")
+    ] = None,
+    variable: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="name=value of a variable in the server's URL."),
+    ] = None,
+    prefer_security: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="Security scheme to use where several are offered."),
+    ] = None,
+    request: Request = None,
+    arguments: Arguments = None,
+    force: Force = False,
+    by: By = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Make a capability of every operation of OpenAPI 3 and Swagger 2.0 descriptions.
+
+    What an operation cannot be imported for is said, and the others are imported all the same.
+    With --dry-run --json one line a document is printed, and a summary. Exit code 1 if a
+    description that was named cannot be read.
+    """
+    from ccos.interfaces.cli.imports_openapi import Wishes, import_sources, show_request
+
+    if not sources:
+        raise UsageError("Name a file, a folder or a URL.")
+    if arguments is not None and request is None:
+        raise UsageError("--arguments belong to --request.")
+    wishes = Wishes(
+        select=select,
+        files="files" in (allow_external or ()),
+        egress="egress" in (allow_external or ()),
+        external=external,
+        api=api,
+        base_url=base_url,
+        variables=_pairs(variable or ()),
+        prefer_security=tuple(prefer_security or ()),
+    )
+    if request is not None:
+        if len(sources) != 1:
+            raise UsageError("--request needs exactly one description.")
+        return await show_request(
+            sources[0], wishes, request, read_arguments((), arguments), common
+        )
+    return await import_sources(sources, wishes, dry_run=dry_run, force=force, by=by, common=common)
+
+
+def _pairs(listed: list[str] | tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in listed:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--variable {pair} is not of the form name=value.")
+        found[name] = value
+    return found
