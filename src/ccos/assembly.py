@@ -184,7 +184,7 @@ class Ccos:
             policy=self._policy,
             seal=SnapshotSeal(key),
             slots=asyncio.Semaphore(settings.max_parallel_calls),
-            worker_id=me.id,
+            workers=workers,
             random_key=key.derived("random"),
             requests=requests,
         )

@@ -35,12 +35,13 @@ class Zygote:
 
     def __init__(self) -> None:
         tests = str(Path(__file__).parent.parent)
+        paths = [tests, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "crash.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": tests},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
     def session(self, command: dict[str, Any]) -> dict[str, Any]:

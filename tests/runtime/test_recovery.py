@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ from opening import (
 pytestmark = pytest.mark.anyio
 
 
-def dead_process() -> int:
+def dead_worker() -> Worker:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-        return process.pid
+    return replace(this_worker(), id="w-dead", process_id=process.pid)
 
 
 async def enter(ccos: Ccos, worker: Worker) -> None:
@@ -54,8 +55,7 @@ async def died_in(ccos: Ccos, plan: str, reached: asyncio.Event) -> AsyncIterato
     running = asyncio.create_task(ccos.run(plan))
     await reached.wait()
     (execution,) = await ccos.runtime.executions(state=ExecutionState.RUNNING)
-    dead = Worker("w-dead", this_worker().host, dead_process(), "long ago")
-    await enter(ccos, dead)
+    await enter(ccos, dead_worker())
     await change(ccos, sa.update(executions).values(worker_id="w-dead"))
     yield execution.id
     running.cancel()
@@ -228,21 +228,24 @@ async def test_the_register_tells_the_living_from_the_dead(
     me = this_worker()
     async with opened(tmp_path, **store) as ccos:
         storage = ccos.marketplace.storage
-        await enter(ccos, Worker("w-dead", me.host, dead_process(), "long ago"))
-        await enter(ccos, Worker("w-reused", me.host, me.process_id, "another boot:1"))
+        await enter(ccos, dead_worker())
+        await enter(ccos, replace(me, id="w-reused", process_started=f"{me.place}:1"))
+        await enter(ccos, Worker("w-cloned", me.host, 1, "another boot:1"))
+        await enter(ccos, Worker("w-mute", me.host, 1, ""))
         await enter(ccos, Worker("w-far", "another.example", 1, "there:1"))
         await enter(ccos, Worker("w-silent", "another.example", 2, "there:1"))
         await change(
             ccos,
             sa.update(workers)
-            .where(workers.c.id == "w-silent")
+            .where(workers.c.id.in_(["w-silent", "w-mute"]))
             .values(heartbeat_at=time.time() - 60),
         )
         register = Workers(storage, me)
         own = ccos.runtime.worker_id
-        assert await register.alive() == {me.id, own, "w-far"}
+        assert await register.alive() == {me.id, own, "w-far", "w-cloned"}
         await register.forget_dead()
-        assert {row.id for row in await rows(ccos, sa.select(workers))} == {own, "w-far"}
+        left = {row.id for row in await rows(ccos, sa.select(workers))}
+        assert left == {own, "w-far", "w-cloned"}
 
 
 async def test_a_worker_that_was_forgotten_enters_again_with_its_next_beat(

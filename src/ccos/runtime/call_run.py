@@ -47,7 +47,7 @@ class CallRun:
                     entry = announce(writer, entry, registered)
                     if not entry.repeatable:
                         await writer.write("dispatch")
-                    answer = await send(self._around, entry, registered)
+                    answer = await send(self._around, writer, entry, registered)
                     return await self._end(entry, answer)
                 case Missing():
                     if await park(self._around, writer, [entry]):

@@ -25,6 +25,7 @@ from ccos.runtime.records import (
     ExecutionState,
     add_waits,
 )
+from ccos.runtime.workers import Workers
 from ccos.runtime.writer import ExecutionWriter
 from ccos.storage import Storage, Transaction
 
@@ -41,9 +42,14 @@ class Surroundings:
     policy: CallPolicy
     seal: SnapshotSeal
     slots: asyncio.Semaphore
-    worker_id: str
+    workers: Workers
     random_key: bytes
     requests: HttpRequests
+
+    @property
+    def worker_id(self) -> str:
+        """The worker that this process is known as."""
+        return self.workers.me.id
 
     def seed(self, execution_id: str) -> str:
         """What the random numbers of an execution are drawn from; secret, and always the same."""
@@ -57,7 +63,7 @@ class Surroundings:
             self.storage,
             self.audit,
             execution,
-            worker_id=self.worker_id,
+            workers=self.workers,
             stored=stored,
             entries=entries or [],
         )
@@ -157,10 +163,18 @@ def announce(writer: ExecutionWriter, entry: Entry, registered: Registered) -> E
     )
 
 
-async def send(around: Surroundings, entry: Entry, registered: Registered) -> Answer:
-    """Make the call, when there is room for one more."""
+async def send(
+    around: Surroundings, writer: ExecutionWriter, entry: Entry, registered: Registered
+) -> Answer:
+    """Make the call, when there is room for one more.
+
+    Raises:
+        ExecutionStateError: if another worker took the execution over meanwhile; nothing was sent.
+    """
     key = f"{entry.execution_id}:{entry.sequence}"
     async with around.slots:
+        if not entry.repeatable:
+            await writer.confirm()
         return await around.dispatcher.dispatch(registered, entry.arguments, idempotency_key=key)
 
 

@@ -220,7 +220,7 @@ class PlanRun:
                 match verdict:
                     case Ready(registered=registered):
                         announced = announce(self._writer, entry, registered)
-                        sending = partial(send, self._around, announced, registered)
+                        sending = partial(send, self._around, self._writer, announced, registered)
                         ready.append((announced, sending))
                     case Missing():
                         self._missing[entry.sequence] = entry
@@ -250,6 +250,8 @@ class PlanRun:
 
     async def _perform(self, entry: Entry, function: HostFunction) -> Answer:
         async with self._around.slots:
+            if not entry.repeatable:
+                await self._writer.confirm()
             try:
                 return Answer(value=await function.handler(self._host, **entry.arguments))
             except HostFunctionError as error:

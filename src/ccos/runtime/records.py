@@ -1,8 +1,12 @@
 """Executions, their journal and what they wait for, as rows.
 
 Functions that change rows take a transaction. A process may change an execution only while it is
-the one that runs it: each change is *fenced* by state and worker, so that of two processes that
-both believe to run it, one is stopped at its next write.
+the one that runs it: each change is *fenced*, so that of two processes that both believe to run
+it, one is stopped at its next write. The fence is the number of the claim. Whoever takes an
+execution up (resumes a parked one, takes one over, goes on after a decision) raises the number,
+and only if it still is what it was when the execution was read; whoever runs it writes under the
+number it took. State and worker alone would not do: an execution that another worker resumed and
+parked again looks as it did before, while its journal has grown.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -74,6 +78,8 @@ class Execution:
     worker_id: str | None
     created_at: float
     updated_at: float
+    claims: int = 0
+    """How often it was taken up after its first run began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +166,38 @@ def insert_execution(transaction: Transaction, execution: Execution, **values: A
             "worker_id": execution.worker_id,
             "created_at": execution.created_at,
             "updated_at": time.time(),
+            "claims": execution.claims,
             **values,
         },
     )
+
+
+def claim_execution(transaction: Transaction, execution: Execution, worker_id: str) -> Execution:
+    """Let a worker run an execution, if nobody has touched it since it was read.
+
+    Returns:
+        The execution as it is now.
+
+    Raises:
+        ExecutionStateError: if somebody has.
+    """
+    claimed = replace(
+        execution,
+        state=ExecutionState.RUNNING,
+        worker_id=worker_id,
+        claims=execution.claims + 1,
+    )
+    change_execution(
+        transaction,
+        execution.id,
+        expected=execution.state,
+        owner=execution.worker_id,
+        claim=execution.claims,
+        state=claimed.state.value,
+        worker_id=claimed.worker_id,
+        claims=claimed.claims,
+    )
+    return claimed
 
 
 def change_execution(
@@ -171,19 +206,32 @@ def change_execution(
     *,
     expected: ExecutionState,
     owner: str | None,
+    claim: int | None,
     **values: Any,
 ) -> None:
     """Change an execution that is in the ``expected`` state and run by the worker ``owner``.
 
+    Args:
+        transaction: The change is a part of it.
+        execution_id: Which execution.
+        expected: The state that it is in.
+        owner: The worker that runs it; None if none does.
+        claim: The number of the claim that it is run under; None for whoever does not run it.
+        values: New values of columns.
+
     Raises:
-        ExecutionStateError: if it is not, because it was cancelled or taken over.
+        ExecutionStateError: if it is not so, because it was cancelled or taken over.
     """
-    changed = _execution_update(frozenset(values), owned=owner is not None).change(
+    fenced = {} if claim is None else {"key_claim": claim}
+    owned = {} if owner is None else {"key_owner": owner}
+    statement = _execution_update(frozenset(values), owned=bool(owned), fenced=bool(fenced))
+    changed = statement.change(
         transaction.connection,
         {
             "key_id": execution_id,
             "key_state": expected.value,
-            **({} if owner is None else {"key_owner": owner}),
+            **owned,
+            **fenced,
             "new_updated_at": time.time(),
             **{f"new_{name}": value for name, value in values.items()},
         },
@@ -197,15 +245,16 @@ def change_execution(
 
 
 @lru_cache
-def _execution_update(names: frozenset[str], *, owned: bool) -> Statement:
+def _execution_update(names: frozenset[str], *, owned: bool, fenced: bool) -> Statement:
     """The statement that sets these columns; made once, since making one costs more than it."""
-    owner = executions.c.worker_id
+    owner, claims = executions.c.worker_id, executions.c.claims
     return Statement(
         sa.update(executions)
         .where(
             executions.c.id == sa.bindparam("key_id"),
             executions.c.state == sa.bindparam("key_state"),
             owner == sa.bindparam("key_owner") if owned else owner.is_(None),
+            *([claims == sa.bindparam("key_claim")] if fenced else []),
         )
         .values({name: sa.bindparam(f"new_{name}") for name in {*names, "updated_at"}})
     )
@@ -249,6 +298,19 @@ def load_execution(connection: sa.Connection, execution_id: str) -> Execution:
         ExecutionNotFoundError: if there is none.
     """
     row = _EXECUTION.first(connection, {"id": execution_id})
+    if row is None:
+        raise _not_found(execution_id)
+    return _execution(row)
+
+
+def hold_execution(transaction: Transaction, execution_id: str) -> Execution:
+    """The execution of an id, which nobody else changes until the transaction ends.
+
+    Raises:
+        ExecutionNotFoundError: if there is none.
+    """
+    query = sa.select(*_SUMMARY).where(executions.c.id == execution_id).with_for_update()
+    row = transaction.execute(query).first()
     if row is None:
         raise _not_found(execution_id)
     return _execution(row)
@@ -350,6 +412,7 @@ def _execution(row: Any) -> Execution:
         worker_id=row.worker_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        claims=row.claims,
     )
 
 

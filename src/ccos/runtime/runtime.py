@@ -35,7 +35,9 @@ from ccos.runtime.records import (
     ExecutionKind,
     ExecutionState,
     change_execution,
+    claim_execution,
     end_waits,
+    hold_execution,
     list_executions,
     load_execution,
     load_journal,
@@ -89,7 +91,7 @@ class Runtime:
         return self._around.worker_id
 
     async def __aenter__(self) -> Runtime:
-        await self._around.storage.write("enter", self._workers.enter_in)
+        await self._workers.enter()
         self._beating = asyncio.create_task(self._workers.keep_beating(), name="ccos-heartbeat")
         return self
 
@@ -192,10 +194,9 @@ class Runtime:
                 )
             return await self._continue(execution, entries, snapshot)
 
-    async def _replay(self, execution: Execution) -> Outcome:
+    async def _replay(self, claimed: Execution) -> Outcome:
         """Carry on an execution that this worker has claimed, from its journal."""
-        claimed = replace(execution, state=ExecutionState.RUNNING, worker_id=self._around.worker_id)
-        entries = await self._around.storage.read(lambda c: load_journal(c, execution.id))
+        entries = await self._around.storage.read(lambda c: load_journal(c, claimed.id))
         return await self._continue(claimed, entries)
 
     async def _continue(
@@ -309,14 +310,10 @@ class Runtime:
     async def _take_over(self, execution: Execution) -> Outcome:
         around = self._around
 
-        def claim(transaction: Transaction) -> None:
-            change_execution(
-                transaction,
-                execution.id,
-                expected=ExecutionState.RUNNING,
-                owner=execution.worker_id,
-                worker_id=around.worker_id,
-            )
+        def claim(transaction: Transaction) -> Execution:
+            claimed = claim_execution(transaction, execution, around.worker_id)
+            if execution.worker_id not in (None, around.worker_id):
+                self._workers.check_lost_in(transaction, execution.worker_id)
             around.audit.record(
                 transaction,
                 Event(
@@ -325,10 +322,10 @@ class Runtime:
                     data={"previous_worker": execution.worker_id},
                 ),
             )
+            return claimed
 
         with self._attended(execution.id):
-            await around.storage.write("takeover", claim)
-            return await self._replay(execution)
+            return await self._replay(await around.storage.write("takeover", claim))
 
     async def decide(
         self, execution_id: str, sequence: int, answer: Answer | None, *, actor: str
@@ -351,12 +348,13 @@ class Runtime:
         around = self._around
 
         def unit(transaction: Transaction) -> Execution | None:
-            execution = load_execution(transaction.connection, execution_id)
+            execution = hold_execution(transaction, execution_id)
             entries = {
                 one.sequence: one for one in load_journal(transaction.connection, execution_id)
             }
             entry = entries.get(sequence)
-            if entry is None or entry.state is not EntryState.UNKNOWN:
+            waits = execution.state is ExecutionState.OUTCOME_UNKNOWN
+            if not waits or entry is None or entry.state is not EntryState.UNKNOWN:
                 raise ExecutionStateError(
                     f"Call {sequence} of {execution_id} does not wait for a decision."
                 )
@@ -379,21 +377,11 @@ class Runtime:
                 for one in entries.values()
             ):
                 return None
-            change_execution(
-                transaction,
-                execution_id,
-                expected=ExecutionState.OUTCOME_UNKNOWN,
-                owner=None,
-                state=ExecutionState.RUNNING.value,
-                worker_id=around.worker_id,
-            )
-            return execution
+            return claim_execution(transaction, execution, around.worker_id)
 
         with self._attended(execution_id):
-            execution = await around.storage.write("decide", unit)
-            if execution is None:
-                return None
-            return await self._replay(execution)
+            claimed = await around.storage.write("decide", unit)
+            return None if claimed is None else await self._replay(claimed)
 
     async def cancel(self, execution_id: str, *, actor: str, reason: str = "") -> None:
         """End an execution that has not ended.
@@ -406,7 +394,7 @@ class Runtime:
         """
 
         def unit(transaction: Transaction) -> None:
-            execution = load_execution(transaction.connection, execution_id)
+            execution = hold_execution(transaction, execution_id)
             if execution.state.ended:
                 raise ExecutionStateError(
                     f"{execution_id} is {execution.state.value} already.",
@@ -417,6 +405,7 @@ class Runtime:
                 execution_id,
                 expected=execution.state,
                 owner=execution.worker_id,
+                claim=None,
                 state=ExecutionState.CANCELLED.value,
                 worker_id=None,
                 snapshot=None,

@@ -1,4 +1,15 @@
-"""Writing an execution's progress: what must be on disk before the next step is."""
+"""Writing an execution's progress: what must be on disk before the next step is.
+
+Every write is fenced (see `ccos.runtime.records`): a process whose execution was taken over, while
+it was stopped or could not be heard, is refused its next write. That alone keeps it from sending a
+call whose intent it has not written yet. Between the write that announces a call and the sending
+of it a process may be stopped too, so before a call that acts on the world is handed to its
+provider, :meth:`ExecutionWriter.confirm` asks again whenever the others may have given this process
+up since that write.
+
+What is left is the way from there to the wire. No database can guard it; there the idempotency key,
+the same for every attempt at one call, is the service's own fence.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +32,7 @@ from ccos.runtime.records import (
     insert_execution,
     write_entries,
 )
+from ccos.runtime.workers import Workers
 from ccos.storage import Storage, Transaction
 
 T = TypeVar("T")
@@ -39,7 +51,7 @@ class ExecutionWriter:
         execution: What is carried out. A parked one is claimed with the first write: should
             another worker have been quicker, that write is refused, and nothing was done that
             cannot be done twice.
-        worker_id: The worker that this process is known as.
+        workers: The register that this process is on.
         stored: Whether the execution is a row already.
         entries: Its journal so far.
     """
@@ -50,13 +62,15 @@ class ExecutionWriter:
         audit: AuditTrail,
         execution: Execution,
         *,
-        worker_id: str,
+        workers: Workers,
         stored: bool,
         entries: list[Entry],
     ) -> None:
         self._storage = storage
         self._audit = audit
-        self._worker_id = worker_id
+        self._workers = workers
+        self._claim = execution.claims
+        self._owned_at = float("-inf")
         self._standing = (execution.state, execution.worker_id) if stored else None
         self.execution = execution
         self.recorded = {entry.sequence: entry for entry in entries}
@@ -130,10 +144,11 @@ class ExecutionWriter:
         fresh = [entry for key, entry in self._dirty.items() if key not in self._on_disk]
         changed = [entry for key, entry in self._dirty.items() if key in self._on_disk]
         events = tuple(self._events)
-        owner = self._worker_id if state is ExecutionState.RUNNING else None
-        standing = self._standing
-        if standing is not None and standing[0] is ExecutionState.PARKED:
-            name = f"resume+{name}"
+        owner = self._workers.me.id if state is ExecutionState.RUNNING else None
+        standing, claim = self._standing, self._claim
+        resumes = standing is not None and standing[0] is ExecutionState.PARKED
+        if resumes:
+            name, values["claims"] = f"resume+{name}", claim + 1
 
         def unit(transaction: Transaction) -> bool:
             if check is not None and not check(transaction):
@@ -147,11 +162,12 @@ class ExecutionWriter:
                     self.execution.id,
                     expected=standing[0],
                     owner=standing[1],
+                    claim=claim,
                     state=state.value,
                     worker_id=owner,
                     **values,
                 )
-                if standing[0] is ExecutionState.PARKED:
+                if resumes:
                     end_waits(transaction, self.execution.id)
             write_entries(transaction, fresh, changed)
             if also is not None:
@@ -159,12 +175,33 @@ class ExecutionWriter:
             self._audit.record(transaction, *events)
             return True
 
+        began = self._workers.now()
         if not await self._storage.write(name, unit):
             return False
-        self._standing = (state, owner)
+        self._owned_at = began
+        self._standing, self._claim = (state, owner), claim + resumes
         self._on_disk |= set(self._dirty)
         for entry in (*fresh, *changed):
             if self._dirty.get(entry.sequence) is entry:
                 del self._dirty[entry.sequence]
         del self._events[: len(events)]
         return True
+
+    async def confirm(self) -> None:
+        """Make sure, just before a call leaves, that this process still is the one to send it.
+
+        Raises:
+            ExecutionStateError: if another one took the execution over.
+        """
+
+        def unit(transaction: Transaction) -> None:
+            change_execution(
+                transaction,
+                self.execution.id,
+                expected=ExecutionState.RUNNING,
+                owner=self._workers.me.id,
+                claim=self._claim,
+            )
+
+        while not self._workers.was_heard_since(self._owned_at):
+            self._owned_at = await self._workers.beat(unit)

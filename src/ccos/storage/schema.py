@@ -58,6 +58,7 @@ executions = sa.Table(
     sa.Column("worker_id", sa.Text),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("updated_at", Time, nullable=False),
+    sa.Column("claims", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "executions_not_ended",
         "state",
