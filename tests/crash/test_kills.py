@@ -85,6 +85,7 @@ class Scenario:
     chance: random.Random
     zygote: Zygote
     tally: Tally
+    language: str
     expected: dict[str, list[Any]] = field(default_factory=dict)
     accepted: dict[str, str] = field(default_factory=dict)
     decided: dict[str, Any] = field(default_factory=dict)
@@ -93,9 +94,10 @@ class Scenario:
     def play(self) -> None:
         todo = []
         for index in range(self.chance.randint(1, 2)):
-            source, expected = random_plan(self.chance, NAMES)
-            self.expected[f"plan-{index}"] = expected
-            todo.append((f"plan-{index}", source))
+            source, expected = random_plan(self.chance, NAMES, self.language)
+            name = f"plan-{index}.{self.language}"
+            self.expected[name] = expected
+            todo.append((name, source))
         for round_number in range(SESSIONS_A_SCENARIO):
             kill = self._random_kill() if round_number < SESSIONS_A_SCENARIO - 5 else None
             answer = self._session(todo, kill)
@@ -165,14 +167,22 @@ class Scenario:
         return True
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("backend", "language", "kills"),
+    [("sqlite", "py", KILLS), ("postgresql", "py", KILLS), ("sqlite", "rn", KILLS // 4)],
+)
 def test_kills_lose_nothing_and_repeat_nothing(
-    backend: str, zygote: Zygote, tmp_path: Path, request: pytest.FixtureRequest
+    backend: str,
+    language: str,
+    kills: int,
+    zygote: Zygote,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     tally = Tally()
-    chance = random.Random(f"kills on {backend}")
+    chance = random.Random(f"kills of {language} on {backend}")
     number = 0
-    while sum(tally.kills.values()) < KILLS:
+    while sum(tally.kills.values()) < kills:
         number += 1
         home = tmp_path / str(number)
         (home / "apis").mkdir(parents=True)
@@ -193,12 +203,13 @@ def test_kills_lose_nothing_and_repeat_nothing(
             if backend == "postgresql":
                 server: PostgresServer = request.getfixturevalue("postgres")
                 environ["CCOS_DATABASE_URL"] = server.create_database()
-            Scenario(environ, service, chance, zygote, tally).play()
+            Scenario(environ, service, chance, zygote, tally, language).play()
             service.come_to_rest()
         doubled = {key: count for key, count in service.effects.items() if count > 1}
         assert not doubled
         tally.effects += len(service.effects)
-    print(f"\n{backend}: {sum(tally.kills.values())} kills in {tally.sessions} sessions,")
+    done = sum(tally.kills.values())
+    print(f"\n{language} on {backend}: {done} kills in {tally.sessions} sessions,")
     print(f"{tally.plans} plans, {tally.effects} effects, {tally.unknown} unknown outcomes")
     for point, count in sorted(tally.kills.items()):
         print(f"  {point:20} {count}")
