@@ -29,6 +29,7 @@ from ccos.engine.jail import probe
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
 from ccos.engine.modules import EgressRequests, host_modules
 from ccos.engine.policy import MIB
+from ccos.engine.rtfs import RtfsLanguage, RtfsPlans
 from ccos.engine.rune import RuneLanguage, RunePlans, RuneWorkers
 from ccos.engine.service import ScriptEngine
 from ccos.events import Event, EventBus, EventType
@@ -239,6 +240,7 @@ class Ccos:
                 PythonLanguage(interpreters),
                 CPythonLanguage(processes),
                 rune,
+                RtfsLanguage(interpreters),
             ),
             modules=modules,
             requests=requests,
@@ -248,7 +250,9 @@ class Ccos:
         exits.push_async_callback(self.script_engine.stop)
         if settings.services.script_engine.enabled:
             await self.script_engine.start()
-        self._plan_languages = PlanLanguages(PythonPlans(interpreters), RunePlans(rune, modules))
+        self._plan_languages = PlanLanguages(
+            PythonPlans(interpreters), RunePlans(rune, modules), RtfsPlans(interpreters, modules)
+        )
         self.runtime = await exits.enter_async_context(
             Runtime(
                 around,

@@ -23,6 +23,7 @@
     │   └── NotCallableError      revoked, quarantined, or nobody approved it
     ├── ProviderError             the provider of a capability failed
     │   ├── ProviderUnavailableError   nothing reached it: safe to try again
+    │   │   └── CircuitOpenError  it failed too often in a row and is left alone for a while
     │   ├── ProviderTimeoutError       it may or may not have acted
     │   ├── ProviderInterruptedError   it went away in the middle: it may have acted
     │   ├── CapabilityFailedError      it answered, and the answer is a failure
@@ -238,6 +239,13 @@ class ProviderUnavailableError(ProviderError):
     code = "CCOS-PROVIDER-UNAVAILABLE"
 
 
+class CircuitOpenError(ProviderUnavailableError):
+    """It failed several times in a row, so it is left alone for a while; nothing was sent."""
+
+    code = "CCOS-PROVIDER-CIRCUIT-OPEN"
+    default_next_step = "Call it again later; the hint circuit-breaker says when."
+
+
 class ProviderTimeoutError(ProviderError):
     """The provider did not answer in time; it may or may not have acted."""
 
@@ -449,7 +457,9 @@ class MigrationFailedError(CcosError):
     """A legacy tool, or a migration, could not be carried through; ``details`` hold the cause."""
 
     code = "CCOS-MIGRATION"
-    default_next_step = "Correct what is named; `ccos migration migrate --dry-run` predicts the rest."
+    default_next_step = (
+        "Correct what is named; `ccos migration migrate --dry-run` predicts the rest."
+    )
 
 
 class ImportDocumentError(CcosError):

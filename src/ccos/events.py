@@ -32,6 +32,14 @@ class EventType(StrEnum):
     CAPABILITY_REFUSED = "capability_refused"
     OUTCOME_DECIDED = "outcome_decided"
 
+    STEP_STARTED = "step_started"
+    STEP_COMPLETED = "step_completed"
+    STEP_FAILED = "step_failed"
+    STEP_LOGGED = "step_logged"
+    CONTEXT_SET = "context_set"
+    CALL_MEASURED = "call_measured"
+    CAPABILITY_FALLBACK = "capability_fallback"
+
     MISSING_CAPABILITY_RUNTIME = "missing_capability_runtime"
     CHECKPOINT_CREATED = "checkpoint_created"
     AUTO_RESUME_READY = "auto_resume_ready"
@@ -95,6 +103,18 @@ class EventType(StrEnum):
     SECURITY_VIOLATION = "security_violation"
     WORKER_STARTED = "worker_started"
     WORKER_STOPPED = "worker_stopped"
+
+
+NOTICES: Final[Mapping[str, EventType]] = MappingProxyType(
+    {
+        "step-started": EventType.STEP_STARTED,
+        "step-completed": EventType.STEP_COMPLETED,
+        "step-failed": EventType.STEP_FAILED,
+        "log": EventType.STEP_LOGGED,
+        "context-set": EventType.CONTEXT_SET,
+    }
+)
+"""What a program tells of itself, by the name that it has for it."""
 
 
 class Priority(StrEnum):

@@ -34,7 +34,7 @@ from ccos.errors import (
     ScriptError,
     SecurityViolationError,
 )
-from ccos.events import Event, EventBus, EventType
+from ccos.events import NOTICES, Event, EventBus, EventType
 
 SLEEP: Final = "ccos.sleep"
 SOURCE: Final = "script_engine"
@@ -112,7 +112,8 @@ class Broker:
         if function is None:
             return Raised(
                 f"{call.target} is not a host function. Capabilities are called by plans: "
-                "see `ccos run`."
+                "see `ccos run`.",
+                code=SecurityViolationError.code,
             )
         self._charge_from_thread(Dimension.HOST_CALLS, 1)
         self._counts[call.target] = self._counts.get(call.target, 0) + 1
@@ -146,6 +147,16 @@ class Broker:
     def forbidden(self, what: str) -> None:
         """Put an attempt that the interpreter refused on the audit trail."""
         self._loop.call_soon_threadsafe(self.note_violation, "interpreter", what, "refused")
+
+    def notice(self, call: HostCall) -> None:
+        """Tell whoever listens that a step of the script began or ended; log what it logs."""
+        told = call.arguments
+        self._charge_from_thread(Dimension.HOST_CALLS, 1)
+        if told.get("event") == "log":
+            self.log(str(told["level"]), str(told["message"]))
+        kind = NOTICES.get(str(told.get("event")))
+        if kind is not None and self._events.wants(kind):
+            self._events.publish(self._event(kind, told))
 
     def step(self) -> None:
         """Count a stretch of computing."""

@@ -84,16 +84,27 @@ class HostCall:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A host call came back with JSON data."""
+    """A host call came back with JSON data.
+
+    ``shape`` says what the type of the data says beyond JSON, for languages with more types.
+    """
 
     data: Any
+    shape: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A host call failed; the script sees an error with this message and can deal with it."""
+    """A host call failed; the script sees an error with this message and can deal with it.
+
+    ``code`` is that of the error in :mod:`ccos.errors`, for languages that tell errors apart;
+    ``reason`` is its message without the code, and ``details`` are its parts.
+    """
 
     message: str
+    code: str = ""
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 Settled = Value | Raised
@@ -158,6 +169,14 @@ class ScriptHost(Protocol):
 
         Args:
             what: The operation, such as ``open``.
+        """
+        ...
+
+    def notice(self, call: HostCall) -> None:
+        """Take notice of what the script tells, such as that a step of it began.
+
+        Raises:
+            ScriptError: to end the script.
         """
         ...
 

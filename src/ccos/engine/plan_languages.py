@@ -48,11 +48,14 @@ class RunnablePlan:
         plan: What its text says.
         functions: The host functions that exist for it, by full name.
         session: Opens a session for it.
+        packs_calls: Whether the arguments of its calls are packed; see
+            :class:`ccos.engine.asked.Asked`.
     """
 
     plan: Plan
     functions: Mapping[str, HostFunction]
     session: Callable[[SessionRequest], AbstractAsyncContextManager[PlanSession]]
+    packs_calls: bool = False
 
 
 class PlanLanguage(Protocol):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pydantic_monty as monty
 
@@ -70,6 +70,7 @@ class FunctionSignature:
         parameters: Names of its parameters, where it has one arity.
         arities: How many arguments it takes, for people.
         start: Where it is defined.
+        has_rest: Whether the last of ``parameters`` takes all further arguments.
     """
 
     name: str
@@ -77,6 +78,7 @@ class FunctionSignature:
     parameters: tuple[str, ...]
     arities: tuple[str, ...]
     start: int
+    has_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +317,10 @@ def _signature(variable: nodes.Variable) -> FunctionSignature:
             one.pattern.variable.name if isinstance(one.pattern, nodes.Name) else "_"
             for one in function.clauses[0].parameters
         )
-    return FunctionSignature(variable.name, variable.python, parameters, arities, function.at)
+    has_rest = len(function.clauses) == 1 and function.clauses[0].has_rest
+    return FunctionSignature(
+        variable.name, variable.python, parameters, arities, function.at, has_rest
+    )
 
 
 def _too_deep(error: TooDeepError) -> Diagnostic:
@@ -340,7 +345,15 @@ def _runner(given: MacroRunner | None) -> Iterator[MacroRunner]:
         yield run
 
 
-def run_macro_in(pool: monty.Monty, text: str) -> Any:
+class Checkouts(Protocol):
+    """A pool of Monty workers."""
+
+    def checkout(self, *, limits: monty.ResourceLimits) -> monty.MontySession:
+        """A session in a worker of its own."""
+        ...
+
+
+def run_macro_in(pool: Checkouts, text: str) -> Any:
     """Run a macro body in a worker of ``pool``.
 
     Raises:

@@ -144,7 +144,7 @@ def run(
 
 def failure(error: monty.MontyError, module: CompiledModule) -> Failure:
     """The failure that an error of Monty stands for."""
-    line, column = _place(error, module)
+    line, column = place_of(error, module)
     if isinstance(error, monty.MontyRuntimeError):
         kind, _, message = str(error).partition(": ")
         if kind == "RuntimeError" and message.startswith('{"kind": '):
@@ -159,7 +159,7 @@ def failure(error: monty.MontyError, module: CompiledModule) -> Failure:
     return Failure("InternalError", str(error), "InternalError", None, line, column)
 
 
-def _place(error: monty.MontyError, module: CompiledModule) -> tuple[int | None, int | None]:
+def place_of(error: monty.MontyError, module: CompiledModule) -> tuple[int | None, int | None]:
     """The innermost place of the program on the way to the error."""
     if isinstance(error, monty.MontyRuntimeError | monty.MontySyntaxError):
         for frame in reversed(error.traceback()):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ccos.audit import AuditTrail
 from ccos.engine import SnapshotSeal
+from ccos.engine.asked import Asked, plain
 from ccos.engine.hosts import HttpRequests
 from ccos.errors import CcosError, UnknownCapabilityError
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace, Registered
 from ccos.runtime.dispatch import Answer, Dispatcher
 from ccos.runtime.gate import CallPolicy, refusal
+from ccos.runtime.hinted import HintedCalls, in_time
 from ccos.runtime.missing import MissingCapabilities, Sighting
 from ccos.runtime.outcomes import OutcomeUnknown, UnknownEffect
 from ccos.runtime.records import (
@@ -45,6 +47,7 @@ class Surroundings:
     workers: Workers
     random_key: bytes
     requests: HttpRequests
+    hinted: HintedCalls = field(default_factory=HintedCalls)
 
     @property
     def worker_id(self) -> str:
@@ -71,9 +74,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The capability is there and the gate lets the call through."""
+    """The capability is there and the gate lets the call through with these arguments."""
 
     registered: Registered
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,16 @@ class Missing:
 
 
 async def judge(
-    around: Surroundings, writer: ExecutionWriter, target: str, arguments: dict[str, Any]
+    around: Surroundings,
+    writer: ExecutionWriter,
+    target: str,
+    arguments: dict[str, Any],
+    asked: Asked | None = None,
 ) -> Ready | Refused | Missing:
-    """Look the capability up and pass the call through the gate."""
+    """Look the capability up and pass the call through the gate.
+
+    With ``asked`` the arguments are bound to what the capability takes first.
+    """
     try:
         registered = await around.marketplace.get(target)
     except CcosError as error:
@@ -100,9 +111,14 @@ async def judge(
         if around.missing.detects:
             return Missing()
         return Refused(await unknown_capability(around.marketplace, target))
+    if asked is not None:
+        if not _is_of_version(registered, asked.version):
+            return Refused(_other_version(registered, asked.version))
+        schema = registered.manifest.input_schema
+        arguments = asked.bound(schema if isinstance(schema, dict) else {})
     fault = refusal(registered, arguments, around.policy)
     if fault is None:
-        return Ready(registered)
+        return Ready(registered, arguments)
     writer.note(
         EventType.CAPABILITY_REFUSED,
         capability_id=registered.manifest.id,
@@ -115,6 +131,20 @@ async def judge(
             data={"type": fault.details["violation"], "message": fault.message},
         )
     return Refused(fault)
+
+
+def _is_of_version(registered: Registered, wanted: str | None) -> bool:
+    version = registered.manifest.version
+    return wanted is None or version == wanted or version.startswith(f"{wanted}.")
+
+
+def _other_version(registered: Registered, wanted: str | None) -> UnknownCapabilityError:
+    manifest = registered.manifest
+    return UnknownCapabilityError(
+        f"{manifest.id} has version {manifest.version}, not {wanted}.",
+        next_step="Ask for the version that there is, or for none.",
+        details={"capability_id": manifest.id, "version": manifest.version, "wanted": wanted},
+    )
 
 
 async def unknown_capability(marketplace: Marketplace, target: str) -> UnknownCapabilityError:
@@ -140,8 +170,13 @@ def new_entry(execution: Execution, sequence: int, target: str, arguments: dict[
     )
 
 
-def announce(writer: ExecutionWriter, entry: Entry, registered: Registered) -> Entry:
-    """Keep that the call is about to be sent."""
+def announce(
+    writer: ExecutionWriter,
+    entry: Entry,
+    registered: Registered,
+    arguments: dict[str, Any] | None = None,
+) -> Entry:
+    """Keep that the call is about to be sent, with these arguments if not those of its entry."""
     manifest = registered.manifest
     writer.note(
         EventType.CAPABILITY_CALL,
@@ -151,7 +186,7 @@ def announce(writer: ExecutionWriter, entry: Entry, registered: Registered) -> E
             "called_as": entry.target,
             "version": manifest.version,
             "definition": registered.definition_hash,
-            "arguments": entry.arguments,
+            "arguments": entry.arguments if arguments is None else arguments,
         },
     )
     return writer.keep(
@@ -164,18 +199,39 @@ def announce(writer: ExecutionWriter, entry: Entry, registered: Registered) -> E
 
 
 async def send(
-    around: Surroundings, writer: ExecutionWriter, entry: Entry, registered: Registered
+    around: Surroundings,
+    writer: ExecutionWriter,
+    entry: Entry,
+    registered: Registered,
+    arguments: dict[str, Any] | None = None,
+    *,
+    key: str | None = None,
+    seconds: float | None = None,
 ) -> Answer:
     """Make the call, when there is room for one more.
+
+    Args:
+        around: What it is made with.
+        writer: Of its execution.
+        entry: Its place in the journal.
+        registered: What is called.
+        arguments: By name; None for those of the entry.
+        key: Its idempotency key; None for one of the entry's own.
+        seconds: Longest time that is waited for an answer.
 
     Raises:
         ExecutionStateError: if another worker took the execution over meanwhile; nothing was sent.
     """
-    key = f"{entry.execution_id}:{entry.sequence}"
+    given = entry.arguments if arguments is None else arguments
+    own = f"{entry.execution_id}:{entry.sequence}"
+
+    async def attempt() -> Answer:
+        return await around.dispatcher.dispatch(registered, given, idempotency_key=key or own)
+
     async with around.slots:
         if not entry.repeatable:
             await writer.confirm()
-        return await around.dispatcher.dispatch(registered, entry.arguments, idempotency_key=key)
+        return await attempt() if seconds is None else await in_time(seconds, registered, attempt)
 
 
 async def park(
@@ -207,7 +263,7 @@ async def park(
         around.missing.record_in(
             transaction,
             [
-                Sighting(entry.target, entry.arguments, execution.id, execution.name)
+                Sighting(entry.target, plain(entry.arguments), execution.id, execution.name)
                 for entry in entries
             ],
         )
@@ -227,7 +283,7 @@ async def leave_unknown(
     effects = []
     for sequence, reason in sorted(reasons.items()):
         entry = writer.keep(replace(writer.recorded[sequence], state=EntryState.UNKNOWN))
-        effects.append(UnknownEffect(sequence, entry.target, entry.arguments, reason))
+        effects.append(UnknownEffect(sequence, entry.target, plain(entry.arguments), reason))
         writer.note(
             EventType.EXECUTION_OUTCOME_UNKNOWN,
             capability_id=entry.target,

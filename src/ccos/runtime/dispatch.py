@@ -24,16 +24,26 @@ class Answer:
     """What came back from a provider, or that nothing certain did.
 
     Exactly one of the three holds: a value, an error, or ``unknown`` with the reason.
+
+    Attributes:
+        shape: What the type of the value says beyond JSON, where the caller can use it.
+        cached: Whether it is the answer to an earlier call.
     """
 
     value: Any = None
     error: CcosError | None = None
     unknown: str | None = None
+    shape: Any = None
+    cached: bool = False
 
     @property
     def outcome(self) -> dict[str, Any]:
         """The settled outcome as the journal keeps it."""
-        return {"value": self.value} if self.error is None else {"error": self.error.as_dict()}
+        if self.error is not None:
+            return {"error": self.error.as_dict()}
+        if self.shape is None:
+            return {"value": self.value}
+        return {"value": self.value, "shape": self.shape}
 
 
 class Dispatcher:

@@ -50,7 +50,10 @@ def refusal(
     if manifest.approval_status is ApprovalStatus.REVOKED:
         return NotCallableError(f"{manifest.id} is revoked.")
     if manifest.approval_status is ApprovalStatus.PENDING and not manifest.effect_type.repeatable:
-        return NotCallableError(f"{manifest.id} acts on the world and nobody approved it.")
+        return NotCallableError(
+            f"{manifest.id} acts on the world and nobody approved it.",
+            details={"reason": "approval"},
+        )
     if not policy.permits(manifest.id):
         return NotCallableError(
             f"The call policy does not permit {manifest.id}.",

@@ -46,6 +46,7 @@ class PlanHost:
     Args:
         limits: What the plan may use.
         clock: Tells the time for the call of a number, the same in a replay.
+        notice: Keeps what the plan tells of itself, once for all replays.
         functions: The host functions that exist for it, by full name.
         requests: The way out; needed where one of them wants it.
         made: How many calls it made before.
@@ -60,12 +61,14 @@ class PlanHost:
         limits: PlanLimits,
         clock: Callable[[int], float],
         *,
+        notice: Callable[[HostCall], None] | None = None,
         functions: Mapping[str, HostFunction] = _NOTHING,
         requests: HttpRequests | None = None,
         made: int = 0,
     ) -> None:
         self._limits = limits
         self._clock = clock
+        self._notice = notice
         self._functions = functions
         self._requests = requests
         self._made = made
@@ -108,6 +111,14 @@ class PlanHost:
     def forbidden(self, what: str) -> None:
         """The plan is refused by the interpreter, and hears so."""
 
+    def notice(self, call: HostCall) -> None:
+        """Keep what the plan tells, and log what it logs."""
+        self._count()
+        if call.arguments.get("event") == "log":
+            self.log(str(call.arguments["level"]), str(call.arguments["message"]))
+        if self._notice is not None:
+            self._notice(call)
+
     def step(self) -> None:
         """Stretches of computing are bounded by the number of calls."""
 
@@ -137,7 +148,7 @@ class PlanHost:
         self._made += 1
         if self._made > self._limits.calls:
             raise ResourceExceededError(
-                f"The plan made more than {self._limits.calls} calls.",
+                f"The plan made more than {self._limits.calls} calls, its steps counted.",
                 next_step="Raise CCOS_PLAN_MAX_CALLS if a plan may make so many.",
                 details={"limit": "calls", "allowed": self._limits.calls},
             )

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
+from ccos.capabilities import canonical_id
 from ccos.engine import (
     SLEEP,
     Finished,
@@ -34,11 +36,14 @@ from ccos.engine import (
 from ccos.engine import (
     Entry as Beginning,
 )
+from ccos.engine.asked import Asked
 from ccos.engine.hosts import Effect, HostFunction, HostFunctionError
 from ccos.errors import (
     CapabilityFailedError,
     CcosError,
     CompilationError,
+    InvalidArgumentsError,
+    InvalidIdentifierError,
     LimitExceededError,
     PlanError,
     ReplayMismatchError,
@@ -46,11 +51,14 @@ from ccos.errors import (
     ScriptError,
     ScriptRaisedError,
 )
-from ccos.events import EventType
+from ccos.events import NOTICES, EventType
+from ccos.marketplace import Registered
+from ccos.rtfs import from_json_schema, shape_of
 from ccos.runtime.call_run import finish
 from ccos.runtime.calls import (
     Missing,
     Ready,
+    Refused,
     Surroundings,
     announce,
     judge,
@@ -60,6 +68,7 @@ from ccos.runtime.calls import (
     send,
 )
 from ccos.runtime.dispatch import Answer
+from ccos.runtime.hints import NO_HINTS, Hints, Metrics, read_hints
 from ccos.runtime.outcomes import Outcome, Parked
 from ccos.runtime.plan_host import PlanHost, PlanLimits
 from ccos.runtime.records import Entry, EntryState
@@ -95,6 +104,8 @@ class PlanRun:
         self._unknown: dict[int, str] = {}
         self._answered: dict[int, Answer] = {}
         self._running: dict[asyncio.Future[Answer], int] = {}
+        self._hints: dict[int, tuple[Hints, float]] = {}
+        """Hints of open calls, and when each was taken up."""
 
     async def run(self, snapshot: bytes | None = None) -> Outcome:
         """Run to an outcome.
@@ -131,6 +142,7 @@ class PlanRun:
         self._host = PlanHost(
             self._limits,
             self._clock,
+            notice=self._notice,
             functions=self._functions,
             requests=self._around.requests,
             made=made,
@@ -216,21 +228,116 @@ class PlanRun:
                 announced = self._announce(entry, function)
                 ready.append((announced, partial(self._perform, announced, function)))
             else:
-                verdict = await judge(self._around, self._writer, entry.target, entry.arguments)
+                verdict = await self._judge(entry)
                 match verdict:
-                    case Ready(registered=registered):
-                        announced = announce(self._writer, entry, registered)
-                        sending = partial(send, self._around, self._writer, announced, registered)
-                        ready.append((announced, sending))
+                    case Ready(registered, arguments):
+                        announced = announce(self._writer, entry, registered, arguments)
+                        hints = self._hints_of(entry)
+                        work = partial(self._send, announced, registered, arguments, hints)
+                        ready.append((announced, work))
                     case Missing():
                         self._missing[entry.sequence] = entry
-                    case refused:
-                        self._answered[entry.sequence] = Answer(error=refused.error)
+                    case Refused(error):
+                        await self._came(entry, Answer(error=error))
         if any(not entry.repeatable for entry, _ in ready):
             await self._writer.write("dispatch")
         for entry, begin in ready:
             self._open[entry.sequence] = entry
             self._running[asyncio.ensure_future(begin())] = entry.sequence
+
+    async def _judge(self, entry: Entry) -> Ready | Refused | Missing:
+        if not self._runnable.packs_calls:
+            return await judge(self._around, self._writer, entry.target, entry.arguments)
+        asked = Asked.opened(entry.arguments)
+        try:
+            hints = read_hints(asked.hints, self._around.hinted.limits, capability_id=entry.target)
+        except InvalidArgumentsError as error:
+            return Refused(error)
+        self._hints.setdefault(entry.sequence, (hints, self._around.hinted.clock()))
+        return await judge(self._around, self._writer, entry.target, {}, asked)
+
+    def _hints_of(self, entry: Entry) -> Hints:
+        return self._hints.get(entry.sequence, (NO_HINTS, 0.0))[0]
+
+    async def _send(
+        self, entry: Entry, registered: Registered, arguments: dict[str, Any], hints: Hints
+    ) -> Answer:
+        """Make a call as its hints say."""
+        attempt = partial(
+            send,
+            self._around,
+            self._writer,
+            entry,
+            registered,
+            arguments,
+            key=hints.key,
+            seconds=hints.timeout_seconds,
+        )
+        if hints is NO_HINTS:
+            answer = await attempt()
+        else:
+            answer = await self._around.hinted.perform(hints, registered, arguments, attempt)
+        if not self._runnable.packs_calls or answer.error is not None:
+            return answer
+        return replace(answer, shape=_shape(registered))
+
+    async def _came(self, entry: Entry, answer: Answer) -> None:
+        """Take up what a call came to: it is the answer, unless there is something to fall to."""
+        hints, begun = self._hints.get(entry.sequence, (NO_HINTS, 0.0))
+        if answer.error is not None and hints.fallback is not None:
+            self._hints[entry.sequence] = (replace(hints, fallback=None), begun)
+            if await self._fall_back(entry, hints.fallback, answer.error):
+                return
+        if hints.metrics is not None:
+            self._measure(entry, hints.metrics, answer, begun)
+        self._hints.pop(entry.sequence, None)
+        if answer.unknown is None:
+            self._answered[entry.sequence] = answer
+        else:
+            self._unknown[entry.sequence] = answer.unknown
+
+    async def _fall_back(self, entry: Entry, capability_id: str, error: CcosError) -> bool:
+        """Call something else in place of what failed; False if that cannot be called."""
+        try:
+            target = canonical_id(capability_id)
+        except InvalidIdentifierError:
+            return False
+        asked = replace(Asked.opened(entry.arguments), version=None)
+        verdict = await judge(self._around, self._writer, target, {}, asked)
+        if not isinstance(verdict, Ready):
+            return False
+        self._writer.note(
+            EventType.CAPABILITY_FALLBACK,
+            capability_id=entry.target,
+            data={"sequence": entry.sequence, "to": target, "error": error.as_dict()},
+        )
+        registered, arguments = verdict.registered, verdict.arguments
+        was_repeatable = entry.repeatable or entry.state is not EntryState.DISPATCHED
+        kept = announce(self._writer, entry, registered, arguments)
+        # After a crash both would be called again, so both have to bear it.
+        kept = self._writer.keep(replace(kept, repeatable=kept.repeatable and was_repeatable))
+        self._open[entry.sequence] = kept
+        if not kept.repeatable:
+            await self._writer.write("dispatch")
+        work = self._send(kept, registered, arguments, Hints())
+        self._running[asyncio.ensure_future(work)] = entry.sequence
+        return True
+
+    def _measure(self, entry: Entry, metrics: Metrics, answer: Answer, begun: float) -> None:
+        seconds = self._around.hinted.clock() - begun
+        ok = answer.error is None and answer.unknown is None
+        self._around.hinted.measured(metrics, seconds, ok=ok)
+        if metrics.emit_to_chain:
+            self._writer.note(
+                EventType.CALL_MEASURED,
+                capability_id=entry.target,
+                data={
+                    "sequence": entry.sequence,
+                    "label": metrics.label,
+                    "duration_us": round(seconds * 1_000_000),
+                    "ok": ok,
+                },
+            )
 
     def _announce(self, entry: Entry, function: HostFunction) -> Entry:
         """Keep that a host function is about to be called."""
@@ -284,11 +391,8 @@ class PlanRun:
         while self._running and not self._answered:
             done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                sequence, answer = self._running.pop(task), task.result()
-                if answer.unknown is None:
-                    self._answered[sequence] = answer
-                else:
-                    self._unknown[sequence] = answer.unknown
+                sequence = self._running.pop(task)
+                await self._came(self._open[sequence], task.result())
         entries = [
             self._writer.settle(self._open[sequence], answer, delivery=self._delivery)
             for sequence, answer in sorted(self._answered.items())
@@ -302,11 +406,16 @@ class PlanRun:
         outcome = entry.outcome
         assert outcome is not None
         if "error" not in outcome:
-            return Value(outcome["value"])
+            return Value(outcome["value"], outcome.get("shape"))
         error = outcome["error"]
         if entry.target in self._functions:
             return Raised(error["message"])
-        return Raised(f"{error['code']}: {error['message']}")
+        return Raised(
+            f"{error['code']}: {error['message']}",
+            code=error["code"],
+            reason=error["message"],
+            details={**error["details"], "id": entry.target},
+        )
 
     def _clock(self, sequence: int) -> float:
         recorded = self._writer.recorded.get(sequence)
@@ -315,18 +424,33 @@ class PlanRun:
             self._unseen.discard(sequence)
             assert recorded.outcome is not None
             return float(recorded.outcome["value"])
-        now = time.time()
-        entry = new_entry(self._writer.execution, sequence, _CLOCK, {})
+        return float(self._keep_told(sequence, _CLOCK, {}, time.time()))
+
+    def _notice(self, call: HostCall) -> None:
+        """Journal what the plan tells of itself, so that a replay does not tell it again."""
+        recorded = self._writer.recorded.get(call.sequence)
+        if recorded is not None:
+            self._check_replay(recorded, call.target, call.arguments)
+            self._unseen.discard(call.sequence)
+            return
+        self._keep_told(call.sequence, call.target, call.arguments, None)
+        kind = NOTICES.get(str(call.arguments.get("event")))
+        if kind is not None:
+            self._writer.note(kind, data={"sequence": call.sequence, **call.arguments})
+
+    def _keep_told(self, sequence: int, target: str, arguments: dict[str, Any], value: Any) -> Any:
+        """Journal what was settled as soon as it was asked or told."""
+        entry = new_entry(self._writer.execution, sequence, target, arguments)
         self._writer.keep(
             replace(
                 entry,
                 state=EntryState.SETTLED,
                 repeatable=True,
-                outcome={"value": now},
-                settled_at=now,
+                outcome={"value": value},
+                settled_at=entry.created_at,
             )
         )
-        return now
+        return value
 
     async def _stop_calls(self) -> None:
         """Let no call outlive its plan, and be ready to begin anew."""
@@ -341,8 +465,20 @@ class PlanRun:
             self._unknown,
             self._answered,
             self._unseen,
+            self._hints,
         ):
             started.clear()
+
+
+@lru_cache(maxsize=1000)
+def _shape_of(schema: str) -> Any:
+    return shape_of(from_json_schema(json.loads(schema)).type)
+
+
+def _shape(registered: Registered) -> Any:
+    """What the output schema of a capability says of its answers beyond JSON."""
+    schema = registered.manifest.output_schema
+    return None if schema is None else _shape_of(json.dumps(schema))
 
 
 def _as_plan_error(error: ScriptError) -> CcosError:

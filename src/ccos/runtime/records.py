@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ccos.engine.asked import plain
 from ccos.errors import ExecutionNotFoundError, ExecutionStateError
 from ccos.storage import Statement, Transaction
 from ccos.storage.schema import executions, journal, waits
@@ -373,7 +374,7 @@ def waiting_arguments(connection: sa.Connection, capability_id: str) -> dict[str
         .limit(1)
     )
     found = connection.execute(query).scalar()
-    return None if found is None else dict(json.loads(found))
+    return None if found is None else plain(json.loads(found))
 
 
 def awaited_capabilities(connection: sa.Connection) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from ccos import errors
+from ccos.engine.asked import plain
 from ccos.errors import CcosError
 from ccos.runtime.outcomes import (
     Completed,
@@ -62,7 +63,7 @@ def unknown_effects(entries: list[Entry]) -> tuple[UnknownEffect, ...]:
         UnknownEffect(
             entry.sequence,
             entry.target,
-            entry.arguments,
+            plain(entry.arguments),
             NEVER_ANSWERED,
         )
         for entry in entries

@@ -100,6 +100,8 @@ class ExecutionWriter:
     def settle(self, entry: Entry, answer: Answer, *, delivery: int) -> Entry:
         """Keep the outcome of a call."""
         data: dict[str, Any] = {"sequence": entry.sequence, "ok": answer.error is None}
+        if answer.cached:
+            data["cached"] = True
         if answer.error is not None:
             data["error"] = answer.error.as_dict()
         self.note(EventType.CAPABILITY_RESULT, capability_id=entry.target, data=data)

@@ -91,6 +91,9 @@ class Host:
     def forbidden(self, what: str) -> None:
         raise AssertionError("Nothing is forbidden.")
 
+    def notice(self, call: HostCall) -> None:
+        raise AssertionError(call)
+
     def step(self) -> None:
         self.steps += 1
 

@@ -54,6 +54,9 @@ class Host:
     def forbidden(self, what: str) -> None:
         raise AssertionError(what)
 
+    def notice(self, call: HostCall) -> None:
+        raise AssertionError(call)
+
     def step(self) -> None:
         self.steps += 1
 

@@ -466,7 +466,7 @@ class PythonSession:
         name = self._program.name
         match error:
             case monty.MontySyntaxError():
-                return CompilationError(f"{name}: {error}.", details=place(error))
+                return CompilationError(f"{name}: {error}.", details=self._place(error))
             case monty.MontyRuntimeError():
                 return self._runtime_failure(error)
             case monty.MontyCrashedError():
@@ -482,11 +482,20 @@ class PythonSession:
         for limit in ("time", "memory"):
             if f"{limit} limit exceeded" in text or f"exceeded its {limit} limit" in text:
                 return ResourceExceededError(
-                    f"{self._program.name}: {text}.", details={"limit": limit, **place(error)}
+                    f"{self._program.name}: {text}.",
+                    details={"limit": limit, **self._place(error)},
                 )
+        return self._raised(error, text)
+
+    def _raised(self, error: monty.MontyRuntimeError, text: str) -> ScriptError:
+        """What the script raised; ``text`` is the error's own, cut."""
         details = {"traceback": _cut(error.display("traceback"), _TRACEBACK_LIMIT), **place(error)}
         line = f", line {details['line']}" if "line" in details else ""
         return ScriptRaisedError(f"{self._program.name}{line}: {text}", details=details)
+
+    def _place(self, error: monty.MontyRuntimeError | monty.MontySyntaxError) -> dict[str, Any]:
+        """Where in the text that people know an error happened; empty if that is not known."""
+        return place(error)
 
 
 class _AnyAttribute(monty.ClassInstance):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psutil
 import pydantic_monty as monty
@@ -23,9 +23,10 @@ from ccos.engine.python.quick import QuickPrograms
 from ccos.engine.python.session import Program, PythonSession
 from ccos.engine.turns import Turns
 
+SessionT = TypeVar("SessionT", bound=PythonSession)
+
 _SESSIONS_PER_WORKER: Final = 10_000
 _SUSPENSIONS: Final = 1_000_000
-_RECURSION: Final = 1000
 _COMPILED: Final = "ccos: the text was compiled"
 _LARGEST_CONFINED_BYTES: Final = 256 * MIB
 _JAIL_MARGIN_BYTES: Final = 1024 * MIB
@@ -87,15 +88,25 @@ class PythonWorkers:
             EngineBusyError: if too many wait for a worker already.
             IsolationError: as :meth:`check_isolation`, when the session starts.
         """
-        return _Visit(self, program, request, modules)
+        return _Visit(self, program, request, modules, PythonSession)
+
+    def session_of(
+        self, kind: type[SessionT], program: Program, request: SessionRequest
+    ) -> AbstractAsyncContextManager[SessionT]:
+        """As :meth:`session`, of a ``kind`` of its own and without host modules."""
+        return _Visit(self, program, request, {}, kind)
 
     async def enter(
-        self, program: Program, request: SessionRequest, modules: dict[str, monty.ExternalModule]
-    ) -> PythonSession:
+        self,
+        program: Program,
+        request: SessionRequest,
+        modules: dict[str, monty.ExternalModule],
+        kind: type[SessionT],
+    ) -> SessionT:
         """Wait for a place and make a session; :meth:`leave` has to follow."""
         await self._places.enter(request.caller)
-        checkout = partial(self._checkout, request, modules)
-        return PythonSession(
+        checkout = partial(self._checkout, program, request, modules)
+        return kind(
             checkout,
             program,
             request,
@@ -131,6 +142,10 @@ class PythonWorkers:
         found = await self._turns.begin(lambda: self._diagnose(source)).future
         return found
 
+    def checkout(self, *, limits: monty.ResourceLimits) -> monty.MontySession:
+        """A session of the interpreter itself, for what a compiler has to run. Blocks."""
+        return self._confined.checkout(limits=limits)
+
     def worker_ids(self) -> tuple[int, ...]:
         """Process ids of the living workers that served a session."""
         self._seen = {worker for worker in self._seen if psutil.pid_exists(worker)}
@@ -147,6 +162,7 @@ class PythonWorkers:
 
     def _checkout(
         self,
+        program: Program,
         request: SessionRequest,
         modules: dict[str, monty.ExternalModule],
         seconds: float | None,
@@ -160,7 +176,7 @@ class PythonWorkers:
                 "max_memory": request.memory_bytes,
                 "max_feed_duration_secs": seconds,
                 "max_suspensions": _SUSPENSIONS,
-                "max_recursion_depth": _RECURSION,
+                "max_recursion_depth": program.recursion,
             },
             os_policy={
                 "datetime": "call_host",
@@ -171,7 +187,7 @@ class PythonWorkers:
         )
 
 
-class _Visit(AbstractAsyncContextManager[PythonSession]):
+class _Visit(AbstractAsyncContextManager[SessionT]):
     """The time of one session in a pool."""
 
     def __init__(
@@ -180,11 +196,12 @@ class _Visit(AbstractAsyncContextManager[PythonSession]):
         program: Program,
         request: SessionRequest,
         modules: dict[str, monty.ExternalModule],
+        kind: type[SessionT],
     ) -> None:
         self._workers = workers
-        self._wanted = (program, request, modules)
+        self._wanted = (program, request, modules, kind)
 
-    async def __aenter__(self) -> PythonSession:
+    async def __aenter__(self) -> SessionT:
         self._session = await self._workers.enter(*self._wanted)
         return self._session
 
