@@ -25,7 +25,7 @@ from ccos.engine.budget import (
 )
 from ccos.engine.executions import ChunkType, ExecutionContext, ExecutionStatistics
 from ccos.engine.hosts import Effect, HostFunction, HostFunctionError, HttpRequests
-from ccos.engine.languages import HostCall, Raised, Settled, Value
+from ccos.engine.languages import UNMEASURED, HostCall, Measured, Raised, Settled, Value
 from ccos.engine.ledger import Ledger
 from ccos.engine.policy import SecurityPolicy
 from ccos.errors import (
@@ -220,8 +220,8 @@ class Broker:
         """What was logged."""
         return "".join(self._output.get("stderr", ()))
 
-    def statistics(self) -> ExecutionStatistics:
-        """What was counted so far."""
+    def statistics(self, measured: Measured = UNMEASURED) -> ExecutionStatistics:
+        """What was counted so far, with what the worker measured."""
         used = self.meter.used
         return ExecutionStatistics(
             steps=int(used.get(Dimension.STEPS, 0)),
@@ -229,6 +229,7 @@ class Broker:
             system_calls=self._reached_outside,
             network_bytes=int(used.get(Dimension.NETWORK_BYTES, 0)),
             storage_bytes=int(used.get(Dimension.STORAGE_BYTES, 0)),
+            measured=measured,
         )
 
     def note_violation(self, kind: str, details: str, action: str) -> None:

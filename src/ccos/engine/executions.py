@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from ccos.engine.budget import Budget
+from ccos.engine.languages import UNMEASURED, Measured
 from ccos.engine.policy import SecurityPolicy
 from ccos.errors import ScriptError
 
@@ -87,6 +88,7 @@ class ExecutionStatistics:
         host_calls: How often each host function was called, by full name.
         system_calls: Host calls that reached outside.
         network_bytes, storage_bytes: Sent and received, and written, by host calls.
+        measured: What its worker measured.
     """
 
     steps: int
@@ -94,6 +96,7 @@ class ExecutionStatistics:
     system_calls: int
     network_bytes: int
     storage_bytes: int
+    measured: Measured = UNMEASURED
 
     def as_dict(self) -> dict[str, Any]:
         """Its parts as JSON data."""
@@ -103,6 +106,7 @@ class ExecutionStatistics:
             "system_calls": self.system_calls,
             "network_bytes": self.network_bytes,
             "storage_bytes": self.storage_bytes,
+            **asdict(self.measured),
         }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ccos.engine.hosts import HostFunction
 from ccos.engine.policy import SecurityPolicy
@@ -126,6 +126,25 @@ class Finished:
 
 
 Stop = Waiting | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a worker measured of a session; None is unknown.
+
+    Attributes:
+        instructions: Of the virtual machine.
+        memory_peak_bytes: The most memory that it used at one time. What is counted depends on the
+            language: the values of the script, or all of its process.
+        compute_seconds: Without waiting for the host.
+    """
+
+    instructions: int | None = None
+    memory_peak_bytes: int | None = None
+    compute_seconds: float | None = None
+
+
+UNMEASURED: Final = Measured()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +264,11 @@ class Session(Protocol):
     @property
     def worker_id(self) -> int | None:
         """Process id of the worker; None while there is none."""
+        ...
+
+    @property
+    def measured(self) -> Measured:
+        """What was measured, once the script is at its end."""
         ...
 
 

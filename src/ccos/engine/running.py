@@ -18,7 +18,14 @@ from ccos.engine.executions import (
     ExecutionStatus,
 )
 from ccos.engine.hosts import HttpRequests
-from ccos.engine.languages import Entry, Session, SessionRequest, Waiting
+from ccos.engine.languages import (
+    UNMEASURED,
+    Entry,
+    Measured,
+    Session,
+    SessionRequest,
+    Waiting,
+)
 from ccos.engine.ledger import Ledger
 from ccos.engine.library import CompiledScript
 from ccos.engine.limits import Effective
@@ -50,6 +57,7 @@ class _Running:
     """Until when its time was counted."""
     cancelled: bool = False
     paused: int = 0
+    measured: Measured = UNMEASURED
     left: float | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -228,6 +236,7 @@ class Executions:
             await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
             return stop.value
         finally:
+            running.measured = session.measured
             for timer in timers:
                 timer.cancel()
 
@@ -250,7 +259,7 @@ class Executions:
             stdout=broker.stdout,
             stderr=broker.stderr,
             seconds=0.0 if running.begun is None else loop_time - running.begun,
-            statistics=broker.statistics(),
+            statistics=broker.statistics(running.measured),
             ended_at=time.time(),
         )
         if error is not None and is_violation(error):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 from ccos.engine.cpython.frames import (
@@ -28,10 +30,12 @@ from ccos.engine.cpython.process import Ended, Printed, Said, ScriptProcess
 from ccos.engine.cpython.reading import rejection
 from ccos.engine.hosts import Effect, HostFunction, HostFunctionError, bound
 from ccos.engine.languages import (
+    UNMEASURED,
     Compiled,
     Entry,
     Finished,
     HostCall,
+    Measured,
     Raised,
     SessionRequest,
     Settled,
@@ -50,6 +54,8 @@ from ccos.errors import (
 
 _PENDING_LIMIT: Final = 10_000
 _WORDS_LIMIT: Final = 2000
+_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+"""The most physical memory that a process held; see proc_pid_status(5)."""
 
 
 class CPythonSession:
@@ -91,6 +97,8 @@ class CPythonSession:
         self._answered = 0
         self._new: list[HostCall] = []
         self._pending: set[int] = set()
+        self.measured = UNMEASURED
+        """What the process used, once the script is at its end."""
 
     @property
     def worker_id(self) -> int | None:
@@ -234,14 +242,25 @@ class CPythonSession:
                 calls, self._new = tuple(self._new), []
                 return Waiting(calls, frozenset(self._pending))
             case Result(value=value):
+                self.measured = self._measured()
                 self._end_output()
                 return Finished(value)
             case Rejected(message=message, line=line, column=column):
                 raise rejection(self._compiled.name, message, line, column)
             case Threw():
+                self.measured = self._measured()
                 self._end_output()
                 raise self._raised(frame)
         return None
+
+    def _measured(self) -> Measured:
+        """What the kernel says of the process, which waits for its end."""
+        try:
+            status = Path(f"/proc/{self._worker_id}/status").read_text()
+        except OSError:
+            return UNMEASURED
+        peak = _PEAK.search(status)
+        return Measured(memory_peak_bytes=int(peak[1]) * 1024) if peak else UNMEASURED
 
     def _call(self, frame: Called) -> None:
         if frame.number != self._calls:

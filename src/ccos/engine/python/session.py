@@ -25,9 +25,11 @@ import pydantic_monty as monty
 from ccos.capabilities import canonical_id
 from ccos.engine.hosts import HostFunctionError, bound
 from ccos.engine.languages import (
+    UNMEASURED,
     Entry,
     Finished,
     HostCall,
+    Measured,
     Raised,
     SessionRequest,
     Settled,
@@ -115,6 +117,8 @@ class PythonSession:
     _snapshot: monty.SyncSnapshot | None = None
     worker_id: int | None = None
     """Process id of the worker, once there is one."""
+    measured: Measured = UNMEASURED
+    """Nothing: the interpreter tells nothing of what it measures."""
     _turn: Turn | None = None
     """What runs in a thread now, or ran last."""
     _ended: ScriptError | None = None

@@ -84,6 +84,10 @@ class Message:
         """The field ``name``, text or null, which may be left out."""
         return None if self.fields.get(name) is None else self.text(name)
 
+    def optional_count(self, name: str) -> int | None:
+        """The field ``name``, an integer of at least 0 or null, which may be left out."""
+        return None if self.fields.get(name) is None else self.count(name)
+
     def value(self, name: str) -> Any:
         """The field ``name``, any JSON data."""
         if name not in self.fields:

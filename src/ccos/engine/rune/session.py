@@ -17,9 +17,11 @@ from typing import Any, Final
 from ccos.capabilities import canonical_id
 from ccos.engine.hosts import HostFunctionError, bound
 from ccos.engine.languages import (
+    UNMEASURED,
     Entry,
     Finished,
     HostCall,
+    Measured,
     Raised,
     SessionRequest,
     Settled,
@@ -146,6 +148,8 @@ class RuneSession:
         self._pending: frozenset[int] = frozenset()
         self._ready: deque[bytes] = deque()
         """Answers that the worker did not get yet."""
+        self.measured = UNMEASURED
+        """What the worker measured, once the script is at its end."""
 
     @property
     def worker_id(self) -> int | None:
@@ -266,10 +270,12 @@ class RuneSession:
                         return stop
                 case "result":
                     value = message.value("value")
+                    self.measured = _measured(message)
                     self._ended = True
                     self._warn_of_unawaited(message)
                     return Finished(value)
                 case "error":
+                    self.measured = _measured(message)
                     self._ended = not message.flag("exits")
                     raise self._failure(message)
                 case "unknown_unit" if arguments is not None:
@@ -438,6 +444,18 @@ _LIMITS: Final[Mapping[str, str]] = {
     "memory": "memory",
     "output": "output",
 }
+
+
+def _measured(message: Message) -> Measured:
+    """The statistics of a message that ends a call."""
+    told = message.optional_object("statistics")
+    if told is None:
+        return UNMEASURED
+    return Measured(
+        instructions=told.optional_count("instructions"),
+        memory_peak_bytes=told.count("memory_peak"),
+        compute_seconds=told.count("compute_us") / 1_000_000,
+    )
 
 
 def _capability_call(arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
