@@ -1,7 +1,7 @@
 """The one way out: every HTTP request CCOS makes, held to one policy.
 
-`Egress.request` asks and reads a whole answer; `Egress.transport` gives the same guard to an
-HTTP client of someone else's.
+`Egress.request` asks and reads a whole answer; `Egress.websocket` opens a WebSocket;
+`Egress.transport` gives the same guard to an HTTP client of someone else's.
 """
 
 from ccos.egress.client import Egress, EgressResponse

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpcore2
 import httpx2
 
-from ccos.egress.hop import Observer
+from ccos.egress.hop import Hop, Observer
 from ccos.egress.network import PinnedBackend, Resolver, SystemResolver
 from ccos.egress.policy import EgressPolicy
 from ccos.egress.redirects import redirected
@@ -22,6 +25,9 @@ from ccos.egress.strict_json import MAX_JSON_DEPTH, parse_json
 from ccos.egress.target import Target, parse_url
 from ccos.egress.transport import GuardedTransport
 from ccos.errors import EgressError
+
+if TYPE_CHECKING:
+    from ccos.egress.websocket import WebSocket
 
 _MAX_CONNECTIONS = 100
 
@@ -95,7 +101,7 @@ class Egress:
         self._ssl_context = ssl_context
         self._backend = backend
         self._now = now
-        self._connections: httpcore2.AsyncConnectionPool | None = None
+        self._pools: dict[tuple[Path, float] | None, httpcore2.AsyncConnectionPool] = {}
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -112,8 +118,8 @@ class Egress:
     async def aclose(self) -> None:
         """Close every connection; requests made later fail."""
         self._closed = True
-        if self._connections is not None:
-            await self._connections.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
 
     def transport(
         self,
@@ -123,6 +129,7 @@ class Egress:
         only_hosts: frozenset[str] = frozenset(),
         idle_timeout_seconds: float = 300.0,
         observer: Observer | None = None,
+        client_certificate: Path | None = None,
     ) -> GuardedTransport:
         """A transport for an `httpx2.AsyncClient` of someone else's, such as an MCP client's.
 
@@ -133,10 +140,11 @@ class Egress:
                 such restriction.
             idle_timeout_seconds: Longest silence within an answer.
             observer: Told about the hops of this transport, after the one that is told of all.
+            client_certificate: PEM file with the certificate and key to show to the server.
         """
         return GuardedTransport(
             self.policy,
-            self._pool,
+            partial(self._pool, client_certificate),
             purpose=purpose,
             extra_allowed_hosts=extra_allowed_hosts,
             only_hosts=only_hosts,
@@ -160,6 +168,7 @@ class Egress:
         secret_headers: frozenset[str] = frozenset(),
         timeout_seconds: float | None = None,
         observer: Observer | None = None,
+        client_certificate: Path | None = None,
     ) -> EgressResponse:
         """Send a request, follow its redirects, and read the whole answer.
 
@@ -181,6 +190,8 @@ class Egress:
                 besides the usual credentials.
             timeout_seconds: Less time than the policy allows.
             observer: Told about the hops of this request, after the one that is told of all.
+            client_certificate: PEM file with a certificate and its key (mutual TLS); it is shown
+                to the host of ``url`` alone, so a redirect must not lead to another.
 
         Raises:
             EgressRefusedError: The policy forbids the request or a redirect of it;
@@ -191,12 +202,15 @@ class Egress:
         """
         allowed = self.policy.timeout_seconds
         limit = allowed if timeout_seconds is None else min(timeout_seconds, allowed)
+        if client_certificate is not None:
+            only_hosts |= {parse_url(url).host}
         transport = self.transport(
             purpose,
             extra_allowed_hosts,
             only_hosts=only_hosts,
             idle_timeout_seconds=limit,
             observer=observer,
+            client_certificate=client_certificate,
         )
         secrets = frozenset(name.lower() for name in secret_headers)
         hop = transport.begin(method.upper())
@@ -229,18 +243,122 @@ class Egress:
             hop.finish(error)
             raise
 
-    def _pool(self) -> httpcore2.AsyncConnectionPool:
+    @asynccontextmanager
+    async def websocket(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        purpose: str,
+        extra_allowed_hosts: frozenset[str] = frozenset(),
+        only_hosts: frozenset[str] = frozenset(),
+        idle_timeout_seconds: float = 300.0,
+        observer: Observer | None = None,
+    ) -> AsyncIterator[WebSocket]:
+        """Open a WebSocket (RFC 6455), and close it at the end of the block.
+
+        It is held to what every request is held to: scheme, host, port and each address are
+        checked, and the connection is pinned to a checked address. A redirect is not followed,
+        messages are not compressed, and all of them together stay within the limit of an answer.
+
+        Args:
+            url: An absolute URL; ``ws`` and ``wss`` stand for http and https.
+            headers: Headers of the opening handshake.
+            subprotocols: What is offered, best first.
+            purpose: Why it is opened, for the observer.
+            extra_allowed_hosts: Patterns that count as allowed for this connection alone.
+            only_hosts: Patterns outside of which it may not lead; empty for no such restriction.
+            idle_timeout_seconds: Longest silence of the server.
+            observer: Told once it is closed, after the one that is told of all.
+
+        Raises:
+            EgressRefusedError: The policy forbids it.
+            EgressTimeoutError: It was not open in the time that the policy allows.
+            EgressError: The server cannot be reached, or does not open a WebSocket; then
+                ``details["reason"]`` is ``websocket-refused``.
+        """
+        from ccos.egress.websocket import open_websocket
+
+        observers = tuple(one for one in (self._observer, observer) if one is not None)
+        hop = Hop(purpose, "GET", observers=observers, now=self._now)
+        try:
+            try:
+                async with asyncio.timeout(self.policy.timeout_seconds) as deadline:
+                    hop.deadline = deadline
+                    with hop.translated():
+                        socket = await open_websocket(
+                            _http_url(url),
+                            headers={"user-agent": "ccos", **(headers or {})},
+                            subprotocols=subprotocols,
+                            hop=hop,
+                            policy=self.policy,
+                            network=self._network(),
+                            tls=self._context,
+                            extra_allowed_hosts=extra_allowed_hosts,
+                            only_hosts=only_hosts,
+                            idle_timeout_seconds=idle_timeout_seconds,
+                        )
+            except TimeoutError:
+                raise hop.timed_out() from None
+            try:
+                yield socket
+            finally:
+                await socket.aclose()
+        except BaseException as error:
+            hop.finish(error)
+            raise
+        hop.finish()
+
+    def _network(self) -> PinnedBackend:
         if self._closed:
             raise EgressError("This way out is closed.", details={"reason": "closed"})
-        if self._connections is None:
-            self._connections = httpcore2.AsyncConnectionPool(
-                ssl_context=self._ssl_context or httpx2.create_ssl_context(trust_env=False),
+        backend = self._backend or httpcore2.AnyIOBackend()
+        return PinnedBackend(self.policy, self._resolver, backend)
+
+    def _pool(self, certificate: Path | None = None) -> httpcore2.AsyncConnectionPool:
+        network = self._network()
+        key = None
+        if certificate is not None:
+            try:
+                key = certificate, certificate.stat().st_mtime
+            except OSError as error:
+                raise _unusable_certificate(error) from None
+        if key not in self._pools:
+            self._pools[key] = httpcore2.AsyncConnectionPool(
+                ssl_context=self._context() if certificate is None else self._showing(certificate),
                 max_connections=_MAX_CONNECTIONS,
-                network_backend=PinnedBackend(
-                    self.policy, self._resolver, self._backend or httpcore2.AnyIOBackend()
-                ),
+                network_backend=network,
             )
-        return self._connections
+        return self._pools[key]
+
+    def _context(self) -> ssl.SSLContext:
+        return self._ssl_context or httpx2.create_ssl_context(trust_env=False)
+
+    def _showing(self, certificate: Path) -> ssl.SSLContext:
+        """A context of its own for a client certificate, with the same authorities."""
+        if self._ssl_context is None:
+            context = httpx2.create_ssl_context(trust_env=False)
+        else:
+            authorities = b"".join(self._ssl_context.get_ca_certs(binary_form=True))
+            context = ssl.create_default_context(cadata=authorities)
+        try:
+            # Without a password given here, OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(certificate, password="")
+        except (OSError, ValueError) as error:
+            raise _unusable_certificate(error) from None
+        return context
+
+
+def _unusable_certificate(error: Exception) -> EgressError:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else "it is not readable"
+    return refusal("client-certificate", f"the client certificate cannot be used ({said})")
+
+
+def _http_url(url: str) -> httpx2.URL:
+    parsed = parse_url(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parsed.scheme)
+    return parsed if scheme is None else parsed.copy_with(scheme=scheme)
 
 
 def _build(
