@@ -27,6 +27,12 @@ class Authority:
 
     def server_context(self, *names: str) -> ssl.SSLContext:
         """Speaks for these names or addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.identity(*names))
+        return context
+
+    def identity(self, *names: str) -> Path:
+        """A file with a certificate for these names or addresses, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(names[0], key.public_key(), list(names))
         path = self._folder / f"{names[0]}.pem"
@@ -38,9 +44,7 @@ class Authority:
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+        return path
 
     def _sign(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import warnings
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from ccos.capabilities import Manifest, OpenApiProvider
-from ccos.providers.http_credentials import find_credentials
+from ccos.providers.http_credentials import Credentials
 from ccos.providers.http_request import HttpRequest
+from ccos.providers.http_tokens import AccessTokens
 from ccos.providers.openapi import build_request
 
+_NO_CLIENT: Any = None
 openapi_core: Any = import_module("openapi_core")
 datatypes: Any = import_module("openapi_core.datatypes")
 
@@ -36,9 +39,14 @@ def built(manifest: Manifest, arguments: dict[str, Any]) -> HttpRequest:
         manifest,
         provider,
         arguments,
-        credentials=find_credentials(provider.auth, SameSecret(), capability=manifest.id),
+        credentials=_credentials(manifest, provider),
         idempotency_key="key",
     )
+
+
+def _credentials(manifest: Manifest, provider: OpenApiProvider) -> Credentials:
+    tokens = AccessTokens(_NO_CLIENT, SameSecret())  # every token is given, so none is asked for
+    return asyncio.run(tokens.credentials(provider.auth, capability=manifest.id))
 
 
 class Received:

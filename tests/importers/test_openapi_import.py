@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccos.capabilities import EffectType, Manifest, OpenApiParameter, OpenApiProvider, canonical_id
+from ccos.capabilities import (
+    AuthReference,
+    CertificateReference,
+    EffectType,
+    Manifest,
+    OAuth2Reference,
+    OpenApiParameter,
+    OpenApiProvider,
+    canonical_id,
+)
 from ccos.errors import ImportDocumentError, InvalidIdentifierError
 from ccos.importers.openapi import ImportedApi, import_openapi
 
@@ -448,7 +457,8 @@ def secured(requirements: Any, **operation: Any) -> dict[str, Any]:
 )
 def test_security(security: Any, expected: Any) -> None:
     auth = provider(only(secured(security))).auth
-    assert [(one.scheme, one.location, one.name) for one in auth] == expected
+    plain = [one for one in auth if isinstance(one, AuthReference)]
+    assert [(one.scheme, one.location, one.name) for one in plain] == expected
     for one in auth:
         assert one.environment == ("ZOO_TOKEN", "ZOO_API_KEY", "CCOS_AUTH_ZOO")
 
@@ -470,7 +480,6 @@ def test_security_of_the_operation_wins() -> None:
     ("security", "reason"),
     [
         ([{"digest": []}], "HTTP digest"),
-        ([{"mtls": []}], "mutualTLS"),
         ([{"badkey": []}], "cannot be the name of a header"),
         ([{"bearer": [], "basic": []}], "one place"),
         ([7], "not an object"),
@@ -480,6 +489,85 @@ def test_security_that_is_not_supported(security: Any, reason: str) -> None:
     assert reason in reasons(secured(security))["/security"]
 
 
+def granted(flows: Any, scopes: Any = (), **scheme: Any) -> Any:
+    document = secured([{"oauth": list(scopes)}])
+    scheme = {"type": "oauth2", "flows": flows, **scheme}
+    document["components"] = {"securitySchemes": {"oauth": scheme}}
+    (reference,) = provider(only(document)).auth
+    return reference
+
+
+def test_tokens_are_asked_for_where_the_document_says() -> None:
+    client = {"clientCredentials": {"tokenUrl": "https://id.example/token"}}
+    reference = granted(client, ["read", "write"])
+    assert isinstance(reference, OAuth2Reference)
+    assert reference.token_url == "https://id.example/token"
+    assert reference.scopes == ("read", "write")
+    assert reference.environment == ("ZOO_TOKEN", "ZOO_API_KEY", "CCOS_AUTH_ZOO")
+    assert reference.client_id == ("ZOO_CLIENT_ID",)
+    assert reference.client_secret == ("ZOO_CLIENT_SECRET",)
+    assert reference.refresh_token == ("ZOO_REFRESH_TOKEN",)
+    code = {"authorizationCode": {"tokenUrl": "/token", "authorizationUrl": "/auth"}}
+    assert granted(code).token_url == "https://a.example/token"
+    assert granted({"implicit": {"authorizationUrl": "https://id.example"}}).scheme == "bearer"
+    assert granted({"clientCredentials": {"tokenUrl": "https://a:b@id.example"}}).scheme == "bearer"
+    assert granted({"clientCredentials": {"tokenUrl": "file:///etc"}}).scheme == "bearer"
+    discovery = "https://id.example/.well-known/openid-configuration"
+    found = granted({}, type="openIdConnect", openIdConnectUrl=discovery)
+    assert (found.scheme, found.discovery_url, found.token_url) == ("oauth2", discovery, None)
+
+
+def test_tokens_in_swagger_and_beside_other_secrets() -> None:
+    scheme = {"type": "oauth2", "flow": "application", "tokenUrl": "https://id.example/t"}
+    document = swagger(
+        {"/x": {"get": {"security": [{"o": ["a"]}]}}}, securityDefinitions={"o": scheme}
+    )
+    reference = provider(only(document)).auth[0]
+    assert isinstance(reference, OAuth2Reference)
+    assert reference.token_url == "https://id.example/t"
+    scheme["flow"] = "implicit"
+    assert provider(only(document)).auth[0].scheme == "bearer"
+    both = secured([{"oauth": [], "mtls": []}])
+    client = {"clientCredentials": {"tokenUrl": "https://id.example/token"}}
+    both["components"] = {
+        "securitySchemes": {"oauth": {"type": "oauth2", "flows": client}, "mtls": SCHEMES["mtls"]}
+    }
+    first, second = provider(only(both)).auth
+    assert isinstance(first, OAuth2Reference)
+    assert first.client_id == ("ZOO_OAUTH_CLIENT_ID",)
+    assert isinstance(second, CertificateReference)
+    assert second.environment == ("ZOO_MTLS_CLIENT_CERTIFICATE",)
+
+
+def test_client_certificates() -> None:
+    (reference,) = provider(only(secured([{"mtls": []}]))).auth
+    assert isinstance(reference, CertificateReference)
+    assert reference.environment == ("ZOO_CLIENT_CERTIFICATE",)
+
+
+@pytest.mark.parametrize(
+    ("method", "extensions", "acts", "destroys"),
+    [
+        ("get", {}, "read_only", False),
+        ("delete", {}, "idempotent", True),
+        ("put", {}, "idempotent", False),
+        ("post", {}, "effectful", False),
+        ("get", {"x-destructive": True}, "effectful", True),
+        ("get", {"x-mcp-annotations": {"readOnlyHint": False}}, "effectful", False),
+        ("put", {"x-idempotent": False}, "effectful", False),
+        ("post", {"x-openai-isConsequential": True}, "effectful", False),
+        ("delete", {"x-mcp": {"annotations": {"idempotentHint": False}}}, "effectful", True),
+        # Nobody's praise of himself is believed.
+        ("post", {"x-mcp-annotations": {"readOnlyHint": True}}, "effectful", False),
+        ("delete", {"x-destructive": False, "x-readonly": True}, "idempotent", True),
+    ],
+)
+def test_effects(method: str, extensions: Any, acts: str, destroys: bool) -> None:
+    found = only(openapi({"/x": {method: {"responses": {}, **extensions}}}))
+    assert found.effect_type == acts
+    assert found.effects == (("destructive", "network") if destroys else ("network",))
+
+
 def test_security_that_nobody_described() -> None:
     found = imported(secured([{"unknown": []}]))
     assert provider(found.capabilities[0]).auth == ()
@@ -487,7 +575,9 @@ def test_security_that_nobody_described() -> None:
         ("/security", "the security scheme 'unknown' is not described, so no secret is sent")
     ]
     both = only(secured([{"unknown": []}, {"key": []}]))
-    assert provider(both).auth[0].name == "api_key"
+    (chosen,) = provider(both).auth
+    assert isinstance(chosen, AuthReference)
+    assert chosen.name == "api_key"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,53 @@ class AuthReference(_Model):
     environment: tuple[EnvironmentName, ...] = Field(min_length=1)
     """Environment variables to look in, in this order."""
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every environment variable that is looked at."""
+        return self.environment
+
+
+class OAuth2Reference(_Model):
+    """An OAuth 2 access token (RFC 6749), given or else asked for when a call needs it.
+
+    A token in ``environment`` is sent as it is. Without one, a refresh token (section 6) or else
+    the client's own credentials (section 4.4) are exchanged for one.
+    """
+
+    scheme: Literal["oauth2"] = "oauth2"
+    environment: tuple[EnvironmentName, ...] = Field(min_length=1)
+    """Environment variables that may hold an access token."""
+    token_url: Url | None = None
+    discovery_url: Url | None = None
+    """OpenID Connect Discovery 1.0: a document on the same host that names the token endpoint."""
+    scopes: Annotated[tuple[ShortText, ...], Field(max_length=100)] = ()
+    client_id: tuple[EnvironmentName, ...] = ()
+    client_secret: tuple[EnvironmentName, ...] = ()
+    refresh_token: tuple[EnvironmentName, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every environment variable that is looked at."""
+        return (*self.environment, *self.refresh_token, *self.client_id, *self.client_secret)
+
+
+class CertificateReference(_Model):
+    """A client certificate (mutual TLS, RFC 8446 section 4.4.2)."""
+
+    scheme: Literal["mutual_tls"] = "mutual_tls"
+    environment: tuple[EnvironmentName, ...] = Field(min_length=1)
+    """Environment variables that may hold the path of a PEM file with certificate and key."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every environment variable that is looked at."""
+        return self.environment
+
+
+SecretReference = Annotated[
+    AuthReference | OAuth2Reference | CertificateReference, Field(discriminator="scheme")
+]
+
 
 class LocalProvider(_Model):
     """A Python callable that the embedding program registers; it exists in that program only."""
@@ -143,7 +190,7 @@ class OpenApiProvider(_Model):
     path: Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^/")]
     parameters: tuple[OpenApiParameter, ...] = ()
     body: OpenApiBody | None = None
-    auth: tuple[AuthReference, ...] = ()
+    auth: tuple[SecretReference, ...] = ()
     """Secrets that are all sent; empty for a public operation."""
     timeout_seconds: Seconds = 30.0
 
@@ -158,7 +205,7 @@ class HttpProvider(_Model):
     """Template with ``{name}`` for each argument that is part of the path."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Fixed headers without secrets, such as ``Accept``."""
-    auth: AuthReference | None = None
+    auth: SecretReference | None = None
     timeout_seconds: Seconds = 30.0
 
 
@@ -214,7 +261,7 @@ def provider_url(provider: Any) -> str | None:
             return None
 
 
-def auth_references(provider: Any) -> tuple[AuthReference, ...]:
+def auth_references(provider: Any) -> tuple[SecretReference, ...]:
     """The secrets that a provider is given with every call."""
     match provider:
         case McpProvider(server=HttpServer(auth=auth)) | HttpProvider(auth=auth):

@@ -9,8 +9,9 @@ from ccos.errors import InvalidManifestError
 from ccos.providers.base import Secrets
 from ccos.providers.http_bodies import json_body
 from ccos.providers.http_client import HttpClient, call
-from ccos.providers.http_credentials import Credentials, find_credentials
+from ccos.providers.http_credentials import Credentials
 from ccos.providers.http_request import HttpRequest, assemble
+from ccos.providers.http_tokens import AccessTokens
 from ccos.providers.parameter_styles import (
     fill_path,
     header_text,
@@ -36,7 +37,7 @@ class HttpInvoker:
 
     def __init__(self, http: HttpClient, secrets: Secrets) -> None:
         self._http = http
-        self._secrets = secrets
+        self._tokens = AccessTokens(http, secrets)
 
     async def invoke(
         self, manifest: Manifest, arguments: dict[str, Any], *, idempotency_key: str
@@ -52,7 +53,7 @@ class HttpInvoker:
         if not isinstance(provider, HttpProvider):
             raise InvalidManifestError(f"{manifest.id} is not an HTTP endpoint.")
         references = () if provider.auth is None else (provider.auth,)
-        credentials = find_credentials(references, self._secrets, capability=manifest.id)
+        credentials = await self._tokens.credentials(references, capability=manifest.id)
         return await call(
             self._http,
             _build(provider, arguments, credentials, idempotency_key),

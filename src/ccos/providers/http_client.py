@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -35,8 +36,10 @@ class HttpClient(Protocol):
         content: bytes | str | None = None,
         purpose: str,
         extra_allowed_hosts: frozenset[str] = frozenset(),
+        only_hosts: frozenset[str] = frozenset(),
         secret_headers: frozenset[str] = frozenset(),
         timeout_seconds: float | None = None,
+        client_certificate: Path | None = None,
     ) -> HttpResponse:
         """Send one request and read the whole answer.
 
@@ -56,6 +59,33 @@ async def call(
 ) -> Any:
     """Send a capability's request and return the answer as JSON data.
 
+    Raises:
+        ProviderError: As ``send`` says; ``CapabilityFailedError`` if the answer has a status of 400
+            or above.
+        InvalidResultError: The answer is larger than the policy allows, or broken JSON.
+    """
+    response = await send(
+        client,
+        request,
+        capability=capability,
+        credentials=credentials,
+        timeout_seconds=timeout_seconds,
+    )
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        raise failure(response, credentials, capability=capability)
+    return read_result(response, method=request.method, capability=capability)
+
+
+async def send(
+    client: HttpClient,
+    request: HttpRequest,
+    *,
+    capability: str,
+    credentials: Credentials,
+    timeout_seconds: float,
+) -> HttpResponse:
+    """Send a capability's request and return the answer as it came.
+
     Registering the capability was a decision for its host, so the host needs no other permission;
     a blocked one stays blocked.
 
@@ -63,11 +93,10 @@ async def call(
         ProviderUnavailableError: Nothing was sent.
         ProviderTimeoutError: No complete answer in time.
         ProviderInterruptedError: The connection broke after something was sent.
-        CapabilityFailedError: The answer has a status of 400 or above.
-        InvalidResultError: The answer is larger than the policy allows, or broken JSON.
+        InvalidResultError: The answer is larger than the policy allows.
     """
     try:
-        response = await client.request(
+        return await client.request(
             request.method,
             request.url,
             headers=request.headers,
@@ -76,15 +105,14 @@ async def call(
             extra_allowed_hosts=frozenset({urlsplit(request.url).hostname or ""}),
             secret_headers=frozenset(credentials.headers),
             timeout_seconds=timeout_seconds,
+            client_certificate=credentials.client_certificate,
         )
     except EgressError as error:
-        raise _meaning(error, capability) from error
-    if response.status >= HTTPStatus.BAD_REQUEST:
-        raise failure(response, credentials, capability=capability)
-    return read_result(response, method=request.method, capability=capability)
+        raise provider_error(error, capability) from error
 
 
-def _meaning(error: EgressError, capability: str) -> CcosError:
+def provider_error(error: EgressError, capability: str) -> CcosError:
+    """What a failure of the way out means for a call, by the rules of ``Invoker``."""
     kind: type[CcosError]
     # A redirect may be refused after the first server has acted, and then ``sent`` says so.
     if error.details.get("sent", not isinstance(error, EgressRefusedError)) is False:

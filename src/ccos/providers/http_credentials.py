@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ccos.capabilities import AuthReference
 from ccos.errors import ProviderUnavailableError
@@ -23,6 +24,8 @@ class Credentials:
     cookies: Pairs = field(default_factory=list, repr=False)
     texts: tuple[str, ...] = field(default=(), repr=False)
     """Every spelling of every secret, so that a message can be cleared of them."""
+    client_certificate: Path | None = None
+    """PEM file to show to the server."""
 
     def redact(self, text: str) -> str:
         """The text with every secret replaced by ``***``."""
@@ -54,7 +57,7 @@ def find_credentials(
         if secret is None:
             raise ProviderUnavailableError(
                 f"{capability} needs a secret that is not set.",
-                next_step=f"Set {_either(reference.environment)} and call again.",
+                next_step=f"Set {either(reference.environment)} and call again.",
                 details={"environment": list(reference.environment), "reason": "secret-missing"},
             )
         secret = secret.strip()
@@ -70,7 +73,7 @@ def find_credentials(
             raise ProviderUnavailableError(
                 f"The secret of {capability} cannot be sent in the {reference.location} "
                 f"{reference.name!r}.",
-                next_step=f"Check {_either(reference.environment)} for line breaks and letters "
+                next_step=f"Check {either(reference.environment)} for line breaks and letters "
                 "beyond ASCII.",
                 details={"environment": list(reference.environment), "reason": "secret-malformed"},
             )
@@ -90,5 +93,6 @@ def _written(scheme: str, secret: str) -> str:
     return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def _either(names: tuple[str, ...]) -> str:
+def either(names: tuple[str, ...]) -> str:
+    """The names of which one is enough, for a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

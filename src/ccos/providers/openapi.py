@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from ccos.capabilities import (
-    AuthReference,
+    CertificateReference,
     Manifest,
+    OAuth2Reference,
     OpenApiParameter,
     OpenApiProvider,
     SchemaValidator,
+    SecretReference,
 )
-from ccos.errors import InvalidArgumentsError, InvalidManifestError, ProviderUnavailableError
+from ccos.errors import (
+    CapabilityFailedError,
+    InvalidArgumentsError,
+    InvalidManifestError,
+    ProviderUnavailableError,
+)
 from ccos.providers.base import Secrets
 from ccos.providers.http_bodies import build_body, json_body
 from ccos.providers.http_client import HttpClient, call
-from ccos.providers.http_credentials import Credentials, find_credentials
+from ccos.providers.http_credentials import Credentials
 from ccos.providers.http_request import HttpRequest, assemble, is_unknown_host
+from ccos.providers.http_tokens import AccessTokens
 from ccos.providers.media_types import BodyKind, body_kind
 from ccos.providers.parameter_styles import (
     Pairs,
@@ -42,7 +51,7 @@ class OpenApiInvoker:
 
     def __init__(self, http: HttpClient, secrets: Secrets) -> None:
         self._http = http
-        self._secrets = secrets
+        self._tokens = AccessTokens(http, secrets)
 
     async def invoke(
         self, manifest: Manifest, arguments: dict[str, Any], *, idempotency_key: str
@@ -63,17 +72,22 @@ class OpenApiInvoker:
                 next_step="Import it again with the base URL of the API.",
                 details={"reason": "base-url-missing"},
             )
-        credentials = find_credentials(provider.auth, self._secrets, capability=manifest.id)
+        credentials = await self._tokens.credentials(provider.auth, capability=manifest.id)
         request = build_request(
             manifest, provider, arguments, credentials=credentials, idempotency_key=idempotency_key
         )
-        return await call(
-            self._http,
-            request,
-            capability=manifest.id,
-            credentials=credentials,
-            timeout_seconds=provider.timeout_seconds,
-        )
+        try:
+            return await call(
+                self._http,
+                request,
+                capability=manifest.id,
+                credentials=credentials,
+                timeout_seconds=provider.timeout_seconds,
+            )
+        except CapabilityFailedError as error:
+            if error.details.get("status") == HTTPStatus.UNAUTHORIZED:
+                self._tokens.forget(provider.auth)
+            raise
 
     async def aclose(self) -> None:
         """Nothing to release: the HTTP client belongs to whoever made it."""
@@ -175,11 +189,16 @@ def build_request(
     )
 
 
-def _named_credentials(references: Iterable[AuthReference]) -> Credentials:
+def _named_credentials(references: Iterable[SecretReference]) -> Credentials:
     """Names in the places of secrets, written so that nobody takes them for the secrets."""
     named = Credentials()
     for reference in references:
         text = f"${reference.environment[0]}"
+        if isinstance(reference, CertificateReference):
+            continue  # it is shown when the connection opens, and is no part of the request
+        if isinstance(reference, OAuth2Reference):
+            named.headers["Authorization"] = f"Bearer {text}"
+            continue
         if reference.scheme == "basic":
             text = f"Basic base64({text})"
         elif reference.scheme == "bearer":

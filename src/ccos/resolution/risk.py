@@ -194,7 +194,7 @@ def _secrets(candidate: Manifest) -> list[_Finding]:
     known = candidate.trust_tier in (TrustTier.OFFICIAL, TrustTier.APPROVED)
     level = RiskLevel.MEDIUM if known else RiskLevel.HIGH
     return [
-        (level, f"it is given the secret {' or '.join(reference.environment)}")
+        (level, f"it is given the secret {' or '.join(reference.variables)}")
         for reference in auth_references(candidate.provider)
     ]
 

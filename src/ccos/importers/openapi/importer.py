@@ -230,6 +230,7 @@ def _shared(
             references,
             notes,
             api=slug,
+            location=location,
             preferred=prefer_security,
         ),
     )

@@ -11,11 +11,11 @@ from typing import Any, Final, Literal, cast
 from pydantic import ValidationError
 
 from ccos.capabilities import (
-    AuthReference,
     EffectType,
     JsonSchema,
     Manifest,
     OpenApiProvider,
+    SecretReference,
     parse_version,
 )
 from ccos.errors import InvalidManifestError
@@ -44,6 +44,18 @@ from ccos.providers.media_types import BodyKind, body_kind
 Method = Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"]
 
 _IDEMPOTENT: Final = frozenset({"PUT", "DELETE"})
+_UNSAFE: Final = {
+    "x-destructive": True,
+    "x-idempotent": False,
+    "x-openai-isConsequential": True,
+    "x-read-only": False,
+    "x-readonly": False,
+    "destructiveHint": True,
+    "idempotentHint": False,
+    "readOnlyHint": False,
+}
+"""Extensions, with the values by which an operation is not to be repeated or acts on the world."""
+_DESTROYS: Final = {"x-destructive": True, "destructiveHint": True}
 _VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+){0,2}|v?[0-9]+\.[0-9]+\.[0-9]+[-+].{1,100}")
 _MAXIMUM_NAME: Final = 120
 _MAXIMUM_DESCRIPTION: Final = 4_000
@@ -135,8 +147,8 @@ def to_manifest(api: Api, operation: Operation, capability_id: str) -> Manifest:
             ),
             input_schema=input_schema,
             output_schema=_output(api, operation),
-            effect_type=_effect_type(operation.method),
-            effects=("network",),
+            effect_type=_effect_type(operation),
+            effects=("destructive", "network") if _is_destructive(operation) else ("network",),
             domains=(api.slug,),
             metadata=_metadata(api, operation, parameters, draft),
         )
@@ -305,7 +317,7 @@ def _base_url(api: Api, operation: Operation) -> str:
         return unknown_base_url(api.slug, places)
 
 
-def _auth(api: Api, operation: Operation, parameters: Parameters) -> tuple[AuthReference, ...]:
+def _auth(api: Api, operation: Operation, parameters: Parameters) -> tuple[SecretReference, ...]:
     owner, at = (
         (operation.described, operation.at)
         if "security" in operation.described
@@ -319,11 +331,29 @@ def _auth(api: Api, operation: Operation, parameters: Parameters) -> tuple[AuthR
     return found
 
 
-def _effect_type(method: str) -> EffectType:
-    """What a method promises (RFC 9110, section 9.2)."""
-    if method in SAFE_METHODS:
+def _effect_type(operation: Operation) -> EffectType:
+    """What a method promises (RFC 9110, section 9.2), unless the document admits to more."""
+    if _admits(operation, _UNSAFE):
+        return EffectType.EFFECTFUL
+    if operation.method in SAFE_METHODS:
         return EffectType.READ_ONLY
-    return EffectType.IDEMPOTENT if method in _IDEMPOTENT else EffectType.EFFECTFUL
+    return EffectType.IDEMPOTENT if operation.method in _IDEMPOTENT else EffectType.EFFECTFUL
+
+
+def _is_destructive(operation: Operation) -> bool:
+    return operation.method == "DELETE" or _admits(operation, _DESTROYS)
+
+
+def _admits(operation: Operation, claims: Mapping[str, bool]) -> bool:
+    """Whether an extension says that an operation does more than its method tells.
+
+    That it does less would be praise, which counts nothing.
+    """
+    described = operation.described
+    annotations = [described.get(key) for key in ("x-mcp-annotations", "x-mcp")]
+    places = [described, *(one for one in annotations if isinstance(one, dict))]
+    places += [one["annotations"] for one in places if isinstance(one.get("annotations"), dict)]
+    return any(place.get(name) is value for place in places for name, value in claims.items())
 
 
 def _name(operation: Operation) -> str:

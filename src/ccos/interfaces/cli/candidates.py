@@ -6,12 +6,20 @@ import json
 import shlex
 from typing import Any
 
-from ccos.capabilities import HttpServer, Manifest, McpProvider, StdioServer, auth_references
+from ccos.capabilities import (
+    HttpServer,
+    Manifest,
+    McpProvider,
+    OAuth2Reference,
+    SecretReference,
+    StdioServer,
+    auth_references,
+)
 
 
 def manifest_fields(manifest: Manifest) -> list[tuple[str, object]]:
     """The parts of a manifest by name, for :meth:`Screen.fields`."""
-    secrets = [name for one in auth_references(manifest.provider) for name in one.environment]
+    secrets = [_secret(one) for one in auth_references(manifest.provider)]
     return [
         ("capability", f"{manifest.id} {manifest.version}"),
         ("name", manifest.name),
@@ -26,6 +34,14 @@ def manifest_fields(manifest: Manifest) -> list[tuple[str, object]]:
         ("input", _schema(manifest.input_schema)),
         ("output", "-" if manifest.output_schema is None else _schema(manifest.output_schema)),
     ]
+
+
+def _secret(reference: SecretReference) -> str:
+    names = ", ".join(reference.variables)
+    asked = isinstance(reference, OAuth2Reference) and (
+        reference.token_url or reference.discovery_url
+    )
+    return f"{names} (tokens from {asked})" if asked else names
 
 
 def would_run(provider: Any) -> str:
