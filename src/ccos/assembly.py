@@ -36,6 +36,7 @@ from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
 from ccos.marketplace import Marketplace, Registration
 from ccos.providers.base import Invoker
+from ccos.providers.graphql import GraphQlInvoker
 from ccos.providers.http import HttpInvoker
 from ccos.providers.launcher import Launcher
 from ccos.providers.local import LocalInvoker
@@ -172,6 +173,7 @@ class Ccos:
             "mcp": mcp,
             "openapi": OpenApiInvoker(egress, secrets),
             "http": HttpInvoker(egress, secrets),
+            "graphql": GraphQlInvoker(egress, secrets),
         }
         modules, requests = host_modules(), EgressRequests(egress)
         me = this_worker()

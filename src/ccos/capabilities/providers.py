@@ -222,7 +222,7 @@ class GraphQlProvider(_Model):
     field: ShortText
     """The one root field of the document, under which its result is answered."""
     document: Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
-    auth: tuple[AuthReference, ...] = ()
+    auth: tuple[SecretReference, ...] = ()
     """Secrets that are all sent; empty for a public API."""
     timeout_seconds: Seconds = 30.0
     """How long a call may take; for a subscription, how long a call listens."""

@@ -255,6 +255,7 @@ class Egress:
         only_hosts: frozenset[str] = frozenset(),
         idle_timeout_seconds: float = 300.0,
         observer: Observer | None = None,
+        client_certificate: Path | None = None,
     ) -> AsyncIterator[WebSocket]:
         """Open a WebSocket (RFC 6455), and close it at the end of the block.
 
@@ -271,6 +272,7 @@ class Egress:
             only_hosts: Patterns outside of which it may not lead; empty for no such restriction.
             idle_timeout_seconds: Longest silence of the server.
             observer: Told once it is closed, after the one that is told of all.
+            client_certificate: PEM file with the certificate and key to show to the server.
 
         Raises:
             EgressRefusedError: The policy forbids it.
@@ -294,7 +296,7 @@ class Egress:
                             hop=hop,
                             policy=self.policy,
                             network=self._network(),
-                            tls=self._context,
+                            tls=partial(self._context, client_certificate),
                             extra_allowed_hosts=extra_allowed_hosts,
                             only_hosts=only_hosts,
                             idle_timeout_seconds=idle_timeout_seconds,
@@ -326,13 +328,15 @@ class Egress:
                 raise _unusable_certificate(error) from None
         if key not in self._pools:
             self._pools[key] = httpcore2.AsyncConnectionPool(
-                ssl_context=self._context() if certificate is None else self._showing(certificate),
+                ssl_context=self._context(certificate),
                 max_connections=_MAX_CONNECTIONS,
                 network_backend=network,
             )
         return self._pools[key]
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, certificate: Path | None) -> ssl.SSLContext:
+        if certificate is not None:
+            return self._showing(certificate)
         return self._ssl_context or httpx2.create_ssl_context(trust_env=False)
 
     def _showing(self, certificate: Path) -> ssl.SSLContext:

@@ -124,7 +124,7 @@ def preview_request(manifest: Manifest, arguments: dict[str, Any]) -> dict[str, 
         manifest,
         provider,
         arguments,
-        credentials=_named_credentials(provider.auth),
+        credentials=named_credentials(provider.auth),
         idempotency_key="the same for every attempt",
     )
     body: Any = None
@@ -189,7 +189,7 @@ def build_request(
     )
 
 
-def _named_credentials(references: Iterable[SecretReference]) -> Credentials:
+def named_credentials(references: Iterable[SecretReference]) -> Credentials:
     """Names in the places of secrets, written so that nobody takes them for the secrets."""
     named = Credentials()
     for reference in references:

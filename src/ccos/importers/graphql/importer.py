@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from ccos.capabilities import AuthReference, EffectType, GraphQlProvider, Manifest
+from ccos.capabilities import EffectType, GraphQlProvider, Manifest, SecretReference
 from ccos.errors import ImportDocumentError
 from ccos.importers.graphql.arguments import InputSchemas
 from ccos.importers.graphql.chosen import document_text, read_chosen
@@ -57,7 +57,7 @@ class _Api:
     location: str
     endpoint: str
     subscriptions: str | None
-    auth: tuple[AuthReference, ...]
+    auth: tuple[SecretReference, ...]
     timeout_seconds: float
     schema: Schema
     inputs: InputSchemas
@@ -104,7 +104,7 @@ def import_graphql(
     select: str | None = None,
     budget: SelectionBudget | None = None,
     selections: Mapping[str, str] | None = None,
-    auth: Sequence[AuthReference] = (),
+    auth: Sequence[SecretReference] = (),
     timeout_seconds: float = 30.0,
     seconds: float = MAXIMUM_SECONDS,
 ) -> ImportedApi:
