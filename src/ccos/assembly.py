@@ -28,7 +28,7 @@ from ccos.engine.cpython import CPythonLanguage, CPythonWorkers
 from ccos.engine.jail import probe
 from ccos.engine.limits import ResourceLimits, ScriptEngineConfig
 from ccos.engine.modules import EgressRequests, host_modules
-from ccos.engine.policy import MIB
+from ccos.engine.policy import MIB, SecurityPolicy
 from ccos.engine.rtfs import RtfsLanguage, RtfsPlans
 from ccos.engine.rune import RuneLanguage, RunePlans, RuneWorkers
 from ccos.engine.service import ScriptEngine
@@ -42,6 +42,7 @@ from ccos.providers.launcher import Launcher
 from ccos.providers.local import LocalInvoker
 from ccos.providers.mcp import McpInvoker
 from ccos.providers.openapi import OpenApiInvoker
+from ccos.providers.script import ScriptInvoker
 from ccos.providers.secrets import EnvironmentSecrets
 from ccos.resolution.approvals import Approvals, BudgetExtensions
 from ccos.resolution.checkpoints import CheckpointArchive
@@ -71,7 +72,7 @@ from ccos.runtime import (
 from ccos.storage import Storage, WriteObserver
 
 if TYPE_CHECKING:
-    from ccos.migration import RuneService, RuneServiceConfig
+    from ccos.migration import MigrationParts, RuneService, RuneServiceConfig
 
 
 class Ccos:
@@ -103,6 +104,7 @@ class Ccos:
     egress: Egress
     mcp: McpInvoker
     _rune_parts: dict[str, Any]
+    _migration_parts: dict[str, Any]
     _plan_languages: PlanLanguages
 
     def __init__(
@@ -145,6 +147,12 @@ class Ccos:
 
         return rune_service(config or RuneServiceConfig(), **self._rune_parts)
 
+    def migration_parts(self) -> MigrationParts:
+        """What migrating legacy tools works with, such as ``MigrationManager.new``."""
+        from ccos.migration import MigrationParts
+
+        return MigrationParts(**self._migration_parts)
+
     async def _assemble(self, exits: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         key = await asyncio.to_thread(load_key, settings.home / "keys" / "ccos.key")
@@ -171,6 +179,8 @@ class Ccos:
         invokers: dict[str, Invoker] = {
             "local": self.local,
             "mcp": mcp,
+            "mcp_resource": mcp,
+            "mcp_prompt": mcp,
             "openapi": OpenApiInvoker(egress, secrets),
             "http": HttpInvoker(egress, secrets),
             "graphql": GraphQlInvoker(egress, secrets),
@@ -233,22 +243,42 @@ class Ccos:
             "requests": requests,
             "approver": extensions,
         }
+        seal = SnapshotSeal(key)
+        languages = (
+            PythonLanguage(interpreters),
+            CPythonLanguage(processes),
+            rune,
+            RtfsLanguage(interpreters),
+        )
         self.script_engine = ScriptEngine(
             _engine_config(settings),
             storage=storage,
             audit=self.audit,
             events=self.events,
-            languages=(
-                PythonLanguage(interpreters),
-                CPythonLanguage(processes),
-                rune,
-                RtfsLanguage(interpreters),
-            ),
+            languages=languages,
             modules=modules,
             requests=requests,
-            seal=SnapshotSeal(key),
+            seal=seal,
             approver=extensions,
         )
+        invokers["script"] = ScriptInvoker(self.script_engine)
+        self._migration_parts = {
+            "settings": settings.migration,
+            "storage": storage,
+            "audit": self.audit,
+            "events": self.events,
+            "marketplace": self.marketplace,
+            "workers": workers,
+            "engine_config": self.script_engine.get_config(),
+            "languages": languages,
+            "modules": modules,
+            "requests": requests,
+            "seal": seal,
+            "approver": extensions,
+            "backups": settings.home / "backups" / "migrations",
+            "switched_on": settings.services.script_engine.enabled,
+            "policy_at": partial(_policy_at, settings),
+        }
         exits.push_async_callback(self.script_engine.stop)
         if settings.services.script_engine.enabled:
             await self.script_engine.start()
@@ -443,14 +473,19 @@ def open(  # noqa: A001 - the public name is ccos.open
     )
 
 
+def _policy_at(settings: Settings, level: SecurityLevel) -> SecurityPolicy:
+    """The policy of a level, within the folders that the settings grant."""
+    policy, roots = level_policy(level), tuple(settings.services.script_engine.file_roots)
+    if level is SecurityLevel.DEVELOPMENT and roots != policy.file_roots:
+        return policy.derive("configured", file_roots=roots)
+    return policy
+
+
 def _engine_config(settings: Settings) -> ScriptEngineConfig:
     """The configuration of the script engine that the settings ask for."""
     wanted = settings.services.script_engine
-    policy = level_policy(SecurityLevel.parse(wanted.security_level))
-    if policy.level is SecurityLevel.DEVELOPMENT and wanted.file_roots != policy.file_roots:
-        policy = policy.derive("configured", file_roots=tuple(wanted.file_roots))
     return ScriptEngineConfig(
-        policy=policy,
+        policy=_policy_at(settings, SecurityLevel.parse(wanted.security_level)),
         default_execution_timeout=wanted.default_timeout_secs,
         max_source_size=wanted.max_source_size,
         enable_caching=wanted.enable_caching,

@@ -26,7 +26,8 @@ _FEWEST_WORKERS: Final = 2
 _MOST_WORKERS: Final = 8
 
 
-def _read_level(value: object) -> object:
+def read_level(value: object) -> object:
+    """Read the name of a security level, in any case; ``dev`` and ``prod`` are understood."""
     name = value.strip().lower() if isinstance(value, str) else value
     level = _SHORT_LEVELS.get(name, name) if isinstance(name, str) else name
     if level not in _LEVELS:
@@ -52,7 +53,7 @@ class ScriptEngineConfig(SettingsModel):
     ] = True
     security_level: Annotated[
         Literal["safe", "development", "production"],
-        BeforeValidator(_read_level),
+        BeforeValidator(read_level),
         Setting(
             "CCOS_SCRIPT_ENGINE_SECURITY_LEVEL",
             "Level of a script that names none: safe, development (dev) or production (prod).",

@@ -25,6 +25,7 @@ from ccos.config.fields import (
     Switch,
 )
 from ccos.config.flags import FeatureProfile
+from ccos.config.migration import MigrationSettings
 from ccos.config.missing import MissingCapabilityConfig
 from ccos.config.services import ServicesConfig
 
@@ -228,3 +229,4 @@ class Settings(SettingsModel):
     ] = None
     missing: Annotated[MissingCapabilityConfig, INLINE] = MissingCapabilityConfig()
     services: ServicesConfig = ServicesConfig()
+    migration: MigrationSettings = MigrationSettings()

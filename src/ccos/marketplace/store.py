@@ -428,24 +428,44 @@ class Marketplace:
             capability_id, Standing.REMOVED, EventType.CAPABILITY_REMOVED, actor, reason
         )
 
+    def remove_in(
+        self, transaction: Transaction, capability_id: str, *, actor: str, reason: str = ""
+    ) -> None:
+        """Equivalent to :meth:`remove` as part of ``transaction``."""
+        event = EventType.CAPABILITY_REMOVED
+        self._withhold_in(transaction, capability_id, Standing.REMOVED, event, actor, reason)
+
     async def _withhold(
         self, capability_id: str, standing: Standing, event: EventType, actor: str, reason: str
     ) -> None:
-        def unit(transaction: Transaction) -> None:
-            row = _current_row(transaction.connection, capability_id)
-            if row is None:
-                raise UnknownCapabilityError(f"There is no capability {capability_id}.")
-            self._set_standing(transaction, row.id, row.version, standing, reason)
-            if standing is Standing.REMOVED:
-                search.unindex(transaction, row.id)
-                transaction.execute(sa.delete(aliases).where(aliases.c.capability_id == row.id))
-            self._advance(transaction)
-            self.audit.record(
-                transaction,
-                Event(event, row.id, actor=actor, data={"version": row.version, "reason": reason}),
-            )
+        await self.storage.write(
+            standing.value,
+            lambda transaction: self._withhold_in(
+                transaction, capability_id, standing, event, actor, reason
+            ),
+        )
 
-        await self.storage.write(standing.value, unit)
+    def _withhold_in(
+        self,
+        transaction: Transaction,
+        capability_id: str,
+        standing: Standing,
+        event: EventType,
+        actor: str,
+        reason: str,
+    ) -> None:
+        row = _current_row(transaction.connection, capability_id)
+        if row is None:
+            raise UnknownCapabilityError(f"There is no capability {capability_id}.")
+        self._set_standing(transaction, row.id, row.version, standing, reason)
+        if standing is Standing.REMOVED:
+            search.unindex(transaction, row.id)
+            transaction.execute(sa.delete(aliases).where(aliases.c.capability_id == row.id))
+        self._advance(transaction)
+        self.audit.record(
+            transaction,
+            Event(event, row.id, actor=actor, data={"version": row.version, "reason": reason}),
+        )
 
     def _set_standing(
         self,

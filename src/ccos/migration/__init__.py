@@ -1,5 +1,7 @@
 """Legacy tools: finding them, reading their contracts, and running them where they came from."""
 
+from ccos.engine.policy import SecurityLevel
+from ccos.migration.bridge import ToolMigrationBridge
 from ccos.migration.definitions import (
     Binding,
     Form,
@@ -18,6 +20,25 @@ from ccos.migration.engine_tools import (
     script_tool,
 )
 from ccos.migration.inspection import Inspector, RuneInspector
+from ccos.migration.manager import MigrationManager, Phase51MigrationManager
+from ccos.migration.migration_config import (
+    MigrationConfig,
+    MigrationManagerConfig,
+    MigrationMode,
+    ValidationConfig,
+    ValidationMode,
+)
+from ccos.migration.outcomes import (
+    MigratedTool,
+    MigrationError,
+    MigrationPhase,
+    MigrationReport,
+    MigrationState,
+    MigrationStats,
+    MigrationValidation,
+    PlannedTool,
+)
+from ccos.migration.parts import MigrationParts
 from ccos.migration.problems import MigrationErrorType, Problem
 from ccos.migration.reading import Verdict
 from ccos.migration.registry import (
@@ -53,7 +74,21 @@ __all__ = [
     "Inspector",
     "LoadingAction",
     "LoadingEvent",
+    "MigratedTool",
+    "MigrationConfig",
+    "MigrationError",
     "MigrationErrorType",
+    "MigrationManager",
+    "MigrationManagerConfig",
+    "MigrationMode",
+    "MigrationParts",
+    "MigrationPhase",
+    "MigrationReport",
+    "MigrationState",
+    "MigrationStats",
+    "MigrationValidation",
+    "Phase51MigrationManager",
+    "PlannedTool",
     "Problem",
     "RegistryConfig",
     "RegistryStats",
@@ -61,6 +96,7 @@ __all__ = [
     "RuneService",
     "RuneServiceConfig",
     "RuneTool",
+    "SecurityLevel",
     "ServiceMetrics",
     "ToolDefinition",
     "ToolDependency",
@@ -68,11 +104,14 @@ __all__ = [
     "ToolExecutionContext",
     "ToolExecutionRequest",
     "ToolExecutionResult",
+    "ToolMigrationBridge",
     "ToolParameter",
     "ToolRegistry",
     "ToolSandbox",
     "ToolService",
     "ToolValidation",
+    "ValidationConfig",
+    "ValidationMode",
     "Verdict",
     "call_in_engine",
     "definition_of",

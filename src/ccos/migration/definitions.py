@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+RUNE: Final = "rune"
 DEFAULT_VERSION: Final = "1.0.0"
 DEFAULT_CATEGORY: Final = "general"
 ALIAS_PREFIX: Final = "rune_"
@@ -27,6 +28,8 @@ class Form(StrEnum):
     """``#[tool(…)]`` and ``#[param(…)]`` before functions."""
     HEADER = "header"
     """Lines ``//! @entry``, ``//! @param`` at the top of the file."""
+    SIGNATURE = "signature"
+    """The type hints and docstrings of functions."""
 
 
 class Binding(StrEnum):
@@ -172,7 +175,7 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuneTool:
-    """A tool with the text that it comes from.
+    """A tool with the text that it comes from; most are in Rune.
 
     Attributes:
         source_hash: Of the bytes of its file, ``sha256:<hex>``.
@@ -180,6 +183,7 @@ class RuneTool:
         metadata: Text that was found out about it, such as for whom it may be.
         created_at: When it was found first, in seconds since the Unix epoch.
         modified_at: When its file was changed last, in the same.
+        language: What it is written in, by the name that the engine has for it.
     """
 
     definition: ToolDefinition
@@ -189,6 +193,7 @@ class RuneTool:
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_at: float
     modified_at: float
+    language: str = RUNE
 
     @property
     def id(self) -> str:
@@ -218,10 +223,21 @@ class RuneTool:
             **self.definition.as_dict(),
             "file_path": None if self.file_path is None else shown_path(self.file_path),
             "source_hash": self.source_hash,
+            "language": self.language,
             "metadata": dict(self.metadata),
             "created_at": self.created_at,
             "modified_at": self.modified_at,
         }
+
+
+def file_name(tool: RuneTool) -> str:
+    """What people call the text of a tool, for messages."""
+    if tool.file_path is None:
+        return f"{tool.name}.{_ENDINGS.get(tool.language, tool.language)}"
+    return shown_path(Path(tool.file_path.name))
+
+
+_ENDINGS: Final = {"rune": "rn", "python": "py"}
 
 
 def tool_id(name: str) -> str:

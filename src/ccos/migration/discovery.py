@@ -22,7 +22,7 @@ from ccos.errors import (
     ScriptTimeoutError,
 )
 from ccos.migration.contract import read_contract
-from ccos.migration.definitions import RuneTool, content_hash, shown_path
+from ccos.migration.definitions import RUNE, RuneTool, content_hash, shown_path
 from ccos.migration.discovery_config import DiscoveryConfig
 from ccos.migration.folders import (
     FoundFile,
@@ -34,7 +34,7 @@ from ccos.migration.folders import (
 )
 from ccos.migration.inspection import Inspector, Outline
 from ccos.migration.problems import MigrationErrorType, Problem, undiscovered
-from ccos.migration.reading import IGNORED, Described, Reading, Verdict, refused
+from ccos.migration.reading import IGNORED, Described, Reading, SourceReader, Verdict, refused
 
 _READINGS_KEPT: Final = 20_000
 
@@ -146,7 +146,9 @@ class Discoverer:
 
     Args:
         config: How it looks.
-        inspector: Reads the sources.
+        inspector: Reads the sources in Rune.
+        readers: Read those in other languages; files of their endings count besides those of the
+            configuration.
         clock: Gives the time, in seconds since the Unix epoch.
     """
 
@@ -155,9 +157,12 @@ class Discoverer:
         config: DiscoveryConfig,
         inspector: Inspector,
         *,
+        readers: Sequence[SourceReader] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.config = config
+        self._readers = {one: reader for reader in readers for one in reader.extensions}
+        extensions = (*config.extensions, *(one for one in self._readers))
+        self.config = dataclasses.replace(config, extensions=tuple(dict.fromkeys(extensions)))
         self._inspector = inspector
         self._clock = clock
         self._readings: OrderedDict[Path, tuple[str, Reading]] = OrderedDict()
@@ -192,6 +197,12 @@ class Discoverer:
         (report,) = without_duplicates([report])
         tools = tuple(dataclasses.replace(tool, file_path=None) for tool in report.tools)
         return dataclasses.replace(report, tools=tools)
+
+    async def read_content(self, content: bytes, path: Path) -> FileReport:
+        """What the bytes of a file are, such as of a copy; its tools are said to be from there."""
+        report = await self._judged(FoundFile(path, path, path), content, self._clock())
+        (report,) = without_duplicates([report])
+        return report
 
     async def _reports(self, found: Walk, progress: Progress | None) -> list[FileReport]:
         done = 0
@@ -265,17 +276,25 @@ class Discoverer:
             line = source.count("\n", 0, place) + 1
             message = f"It has the character U+{ord(source[place]):04X}, which cannot be kept."
             return refused([dataclasses.replace(undiscovered(message), line=line)]), True
+        name, stem = shown_path(Path(found.path.name)), shown_path(Path(found.path.stem))
+        reader = self._reader_of(found)
         try:
-            answer = await self._inspector.inspect(source, shown_path(Path(found.path.name)))
+            if reader is not None:
+                return await reader.read(source, name, self.config), True
+            answer = await self._inspector.inspect(source, name)
         except _OF_THE_SOURCE as error:
             return refused([_failed(error)]), False
-        stem = shown_path(Path(found.path.stem))
         return read_contract(Outline.of(answer), stem, self.config), True
+
+    def _reader_of(self, found: FoundFile) -> SourceReader | None:
+        """What reads a file that is not in Rune."""
+        return self._readers.get(found.path.suffix.lower().removeprefix("."))
 
     def _tool(
         self, one: Described, found: FoundFile, source: str, digest: str, modified_at: float
     ) -> RuneTool:
         assert one.definition is not None
+        reader = self._reader_of(found)
         return RuneTool(
             definition=one.definition,
             source_code=source,
@@ -284,6 +303,7 @@ class Discoverer:
             metadata=self._metadata(found, one),
             created_at=self._clock(),
             modified_at=modified_at,
+            language=RUNE if reader is None else reader.language,
         )
 
     def _metadata(self, found: FoundFile, one: Described) -> dict[str, str]:

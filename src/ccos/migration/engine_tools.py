@@ -14,6 +14,7 @@ from ccos.errors import ScriptToolNotFoundError
 from ccos.migration.calls import bound_arguments, checked_result
 from ccos.migration.definitions import (
     ALIAS_PREFIX,
+    RUNE,
     Binding,
     Form,
     RuneTool,
@@ -38,7 +39,8 @@ def script_tool(tool: RuneTool, script_id: str, **metadata: str) -> ScriptTool:
     kept = definition.as_dict()
     del kept["parameters"]  # they are in the schema
     known = {
-        "migrated_from_rune": "true",
+        "migrated_from_rune": str(tool.language == RUNE).lower(),
+        "language": tool.language,
         "original_tool_name": tool.name,
         "original_file_path": "memory" if tool.file_path is None else shown_path(tool.file_path),
         "source_hash": tool.source_hash,

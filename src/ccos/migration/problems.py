@@ -18,6 +18,11 @@ class MigrationErrorType(StrEnum):
     SERVICE_ERROR = "ServiceError"
     UNKNOWN = "Unknown"
 
+    @classmethod
+    def _missing_(cls, value: object) -> MigrationErrorType | None:
+        """Old reports have an eighth kind, which says nothing more than that it failed."""
+        return cls.UNKNOWN if value == "MigrationFailed" else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

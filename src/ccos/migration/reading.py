@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from ccos.migration.definitions import ToolDefinition
+from ccos.migration.discovery_config import DiscoveryConfig
 from ccos.migration.problems import Problem
 
 
@@ -47,6 +49,33 @@ class Reading:
     tools: tuple[Described, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+class SourceReader(Protocol):
+    """Reads the tools of a language; nothing of a text runs for that."""
+
+    @property
+    def language(self) -> str:
+        """Its name in the engine."""
+        ...
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The endings of its files, without the dot."""
+        ...
+
+    async def read(self, source: str, name: str, config: DiscoveryConfig) -> Reading:
+        """What a text is, with every tool that it has and everything that is wrong.
+
+        Args:
+            source: The text.
+            name: Of its file, for messages.
+            config: Says what is looked for.
+
+        Raises:
+            ScriptError: if the text cannot be read at all.
+        """
+        ...
 
 
 def refused(problems: Iterable[Problem], warnings: Iterable[str] = ()) -> Reading:

@@ -28,7 +28,7 @@ from ccos.engine.scripts import Script, script_id
 from ccos.engine.store import ScriptStore
 from ccos.engine.terms import Terms
 from ccos.events import EventBus
-from ccos.migration.definitions import RuneTool
+from ccos.migration.definitions import RuneTool, file_name
 from ccos.storage import Storage
 
 _COMPILED_KEPT: Final = 1000
@@ -109,6 +109,12 @@ class ToolSandbox:
         self._compiled.move_to_end(key)
         return made
 
+    def adopt(self, tool: RuneTool, made: CompiledScript) -> None:
+        """Use what somebody else compiled of a tool for the host functions that exist here."""
+        self._compiled[(tool.name, tool.source_hash)] = made
+        while len(self._compiled) > _COMPILED_KEPT:
+            self._compiled.popitem(last=False)
+
     async def run(
         self,
         tool: RuneTool,
@@ -147,7 +153,7 @@ class ToolSandbox:
 
     async def _make(self, tool: RuneTool) -> CompiledScript:
         started, now = time.perf_counter(), time.time()
-        name = tool.file_path.name if tool.file_path else f"{tool.name}.rn"
+        name = file_name(tool)
         compiled = await self._language.compile(
             tool.source_code, name=name, functions=self._terms.functions, level=self.policy.name
         )
