@@ -508,7 +508,8 @@ def _exact(schema: Mapping[str, Any]) -> Type | None:
     try:
         forms = read(word).forms
         kind = read_type(forms[0]) if len(forms) == 1 else None
-        if kind is None or _Writer({}).schema(kind) != schema:
+        said = {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
+        if kind is None or _Writer({}).schema(kind) not in (schema, {**said, RTFS_TYPE: word}):
             return None
     except (RtfsSyntaxError, TypeSyntaxError, NotRepresentableError):
         return None

@@ -25,6 +25,7 @@ from ccos.events import Event, EventType
 from ccos.runtime.call_run import CallRun, finish
 from ccos.runtime.calls import Surroundings
 from ccos.runtime.dispatch import Answer
+from ccos.runtime.hinted import CallMetrics
 from ccos.runtime.outcomes import Outcome, Parked
 from ccos.runtime.plan_host import PlanLimits
 from ccos.runtime.plan_run import PlanRun
@@ -461,6 +462,10 @@ class Runtime:
         return await self._around.storage.read(
             lambda c: list_executions(c, state=state, limit=limit)
         )
+
+    def call_metrics(self) -> dict[str, CallMetrics]:
+        """What calls with the hint ``metrics`` measured in this process, by label."""
+        return self._around.hinted.metrics()
 
     async def journal(self, execution_id: str) -> list[Entry]:
         """Every call of an execution, in the order in which it made them."""

@@ -31,7 +31,7 @@ class RtfsProgram(Program):
         module = self.compiled
         if entry.function is None:
             return module.source(ANSWER_JSON), {CONTEXT: dict(entry.arguments)}
-        function = next(one for one in module.functions if one.name == entry.function)
+        function = _function_of(module, entry.function)
         values = _in_order(self.name, function, dict(entry.arguments))
         listed = ", ".join(f"from_json({_GIVEN}[{i}])" for i in range(len(values)))
         answer = f"to_json({function.python}({listed}))"
@@ -67,6 +67,16 @@ def parameters_of(function: FunctionSignature) -> tuple[str, ...]:
         f"arg{number}" if name == "_" else name
         for number, name in enumerate(function.parameters, start=1)
     )
+
+
+def _function_of(module: CompiledModule, name: str) -> FunctionSignature:
+    found = next((one for one in module.functions if one.name == name), None)
+    if found is None or name not in exported(module):
+        raise ScriptRaisedError(
+            f"{module.name}: no function {name[:100]!a} can be called by name.",
+            details={"kind": "UndefinedSymbol", "function": name},
+        )
+    return found
 
 
 def _in_order(name: str, function: FunctionSignature, given: dict[str, Any]) -> list[Any]:
