@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import chain, islice
 from typing import Any, Final, Literal
 
-from ccos.capabilities import Manifest
+from ccos.capabilities import Manifest, provider_url
 from ccos.errors import ImportDocumentError
 from ccos.importers.openapi.declarations import METHODS, Incoming, callbacks, limited, webhooks
 from ccos.importers.openapi.findings import (
@@ -69,9 +69,7 @@ class ImportedApi:
     @property
     def needs_base_url(self) -> bool:
         """Whether some operation cannot be called before the caller says where the API is."""
-        return any(
-            is_unknown_host(getattr(one.provider, "base_url", "")) for one in self.capabilities
-        )
+        return any(is_unknown_host(provider_url(one.provider) or "") for one in self.capabilities)
 
 
 def import_openapi(
