@@ -10,9 +10,12 @@ from typing import Any
 
 from ccos.config.fields import shown
 from ccos.errors import ConfigurationError
+from ccos.nesting import nests_deeper
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 16
+_READABLE_DEPTH = 200
+"""Of what is deeper, not even the place is told."""
 FILE_NAMES = ("missing-capability-config.json", "ccos.toml", "ccos.json")
 
 _JSON_LEXEME = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]')
@@ -75,6 +78,8 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_json(text: str) -> object:
+    if nests_deeper(text, _READABLE_DEPTH):
+        raise ValueError("nested too deeply")
     document = json.loads(text, parse_constant=_refuse_constant)
     _refuse_depth_and_repetition(text)
     return document

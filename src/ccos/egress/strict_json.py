@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ccos.errors import EgressError
+from ccos.nesting import nests_deeper
 
 MAX_JSON_DEPTH = 64
 
@@ -21,11 +22,13 @@ def read_json(text: bytes | str, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
         ValueError: It is malformed, repeats a key, nests too deeply, or holds NaN, an
             infinity, or half of a surrogate pair.
     """
+    if nests_deeper(text, max_depth):
+        raise ValueError("it nests too deeply")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        _check(value, max_depth)
-    except RecursionError:
+    except RecursionError:  # the interpreter is allowed less
         raise ValueError("it nests too deeply") from None
+    _check(value)
     return value
 
 
@@ -56,25 +59,19 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _check(value: Any, max_depth: int) -> None:
-    # Level by level rather than by recursion: the depth is the sender's choice.
-    level, depth = [value], 0
-    while level:
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, dict):
-                below.extend(item)
-                below.extend(item.values())
-            elif isinstance(item, float) and item in (float("inf"), float("-inf")):
-                raise ValueError("a number is too large")
-        depth += any(isinstance(item, list | dict) for item in level)
-        if depth > max_depth:
-            raise RecursionError
-        level = below
+def _check(value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, dict):
+            waiting += item
+            waiting += item.values()
+        elif isinstance(item, float) and item in (float("inf"), float("-inf")):
+            raise ValueError("a number is too large")
 
 
 def _check_text(text: str) -> None:

@@ -19,6 +19,7 @@ from ccos.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from ccos.nesting import nests_deeper
 from ccos.providers.base import Secrets
 from ccos.providers.launcher import Launcher
 from ccos.providers.mcp_sessions import SessionPool, chain
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _SESSION_TERMINATED: Final = "Session terminated"
 _LISTING_TIMEOUT_SECONDS: Final = 30.0
+_DEPTH: Final = 128
+"""Text is not read as JSON that nests deeper."""
 
 
 class McpInvoker:
@@ -239,6 +242,8 @@ def result_value(tool: str, result: mcp_types.CallToolResult) -> Any:
 
 def _parsed(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
+        return text
+    if nests_deeper(text, _DEPTH):
         return text
     try:
         return json.loads(text, parse_constant=_refuse)

@@ -6,14 +6,17 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pydantic_monty as monty
 
 from ccos.errors import ConfigurationError
+from ccos.nesting import nests_deeper
 from ccos.rtfs.compiler import check, compile_module
 from ccos.rtfs.diagnostics import RtfsSyntaxError
 from ccos.rtfs.execution import Failure, run
+
+_DEPTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,10 @@ def run_cases(path: Path, pool: monty.Monty | None = None) -> CaseReport:
         ConfigurationError: if the file is no list of cases.
     """
     try:
-        cases = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if nests_deeper(text, _DEPTH):
+            raise ValueError("it nests too deeply")
+        cases = json.loads(text)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} holds no cases: {error}.") from error
     if not isinstance(cases, list) or not all(

@@ -11,6 +11,7 @@ import yaml
 
 from ccos.errors import ImportDocumentError
 from ccos.importers.openapi.findings import Note
+from ccos.nesting import nests_deeper
 
 MAXIMUM_BYTES: Final = 20_000_000
 MAXIMUM_DEPTH: Final = 100
@@ -18,6 +19,7 @@ MAXIMUM_VALUES: Final = 700_000
 MAXIMUM_YAML_VALUES: Final = 400_000
 """YAML takes ten times as long to read as JSON."""
 _MAXIMUM_FAULTS: Final = 100
+_TOO_DEEP: Final = f"it is nested deeper than {MAXIMUM_DEPTH} levels"
 
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _CORE_TAG: Final = "tag:yaml.org,2002:"
@@ -114,8 +116,10 @@ def _parse(text: str, fault: Faults) -> Any:
     def constant(name: str) -> None:
         fault(f"{name} is not a JSON number, so it is read as null")
 
+    json_fault = _TOO_DEEP
     try:
-        return json.loads(text, object_pairs_hook=fields, parse_constant=constant)
+        if not nests_deeper(text, MAXIMUM_DEPTH):
+            return json.loads(text, object_pairs_hook=fields, parse_constant=constant)
     except json.JSONDecodeError as error:
         json_fault = f"line {error.lineno}, column {error.colno}: {error.msg}"
     except ValueError as error:  # an integer with more digits than Python converts
@@ -158,7 +162,7 @@ def _check(root: Any) -> bool:
         if not below:
             return sound
         level = below
-    raise _MalformedError(f"it is nested deeper than {MAXIMUM_DEPTH} levels")
+    raise _MalformedError(_TOO_DEEP)
 
 
 def _mended(value: Any) -> Any:
@@ -211,7 +215,7 @@ def _parse_yaml(text: str, fault: Faults) -> Any:
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 _check_tag(event.tag, "map" if isinstance(event, yaml.MappingStartEvent) else "seq")
                 if len(stack) >= MAXIMUM_DEPTH:
-                    raise _MalformedError(f"it is nested deeper than {MAXIMUM_DEPTH} levels")
+                    raise _MalformedError(_TOO_DEEP)
                 empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
                 stack.append(_Open(empty, event.anchor, count))
                 continue

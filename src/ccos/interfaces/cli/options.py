@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from ccos.interfaces.cli.exits import UsageError
+from ccos.nesting import nests_deeper
 
 MAXIMUM_INPUT_BYTES: Final = 10_000_000
 _MAXIMUM_DEPTH: Final = 64
@@ -141,14 +142,13 @@ def read_json(text: str, what: str) -> Any:
     Raises:
         UsageError: if it is not JSON (RFC 8259), repeats a name, or nests deeper than 64 levels.
     """
+    if nests_deeper(text, _MAXIMUM_DEPTH):
+        raise UsageError(f"{what} nests deeper than {_MAXIMUM_DEPTH} levels.")
     try:
-        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         problem = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         raise UsageError(f"{what} is not JSON: {problem}.") from error
-    if _depth_exceeds(data, _MAXIMUM_DEPTH):
-        raise UsageError(f"{what} nests deeper than {_MAXIMUM_DEPTH} levels.")
-    return data
 
 
 def read_arguments(pairs: Sequence[str], document: str | None) -> dict[str, Any]:
@@ -196,18 +196,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _depth_exceeds(value: Any, limit: int) -> bool:
-    level = _containers([value])
-    for _ in range(limit):
-        level = [
-            inner
-            for outer in level
-            for inner in _containers(outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)
-
-
-def _containers(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if isinstance(value, dict | list)]

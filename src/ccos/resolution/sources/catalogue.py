@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ccos.capabilities import McpServer, TrustTier
 from ccos.capabilities.providers import HttpServer, Url
 from ccos.errors import ConfigurationError, SourceError
+from ccos.nesting import nests_deeper
 from ccos.resolution.sources.base import Candidate, RiskName, Wanted
 from ccos.resolution.sources.introspection import Introspector
 from ccos.resolution.sources.patterns import IdPattern
@@ -22,6 +23,7 @@ from ccos.resolution.sources.proposals import tool_candidates
 from ccos.resolution.sources.trust import trust_tier
 
 MAXIMUM_FILE_BYTES: Final = 5_000_000
+_DEPTH: Final = 64
 
 _Text = Annotated[str, StringConstraints(max_length=2000)]
 
@@ -161,6 +163,8 @@ def _read(path: Path) -> tuple[CatalogueEntry, ...]:
 
 def _parse(content: bytes, what: str) -> tuple[CatalogueEntry, ...]:
     try:
+        if nests_deeper(content, _DEPTH):
+            raise ConfigurationError(f"{what} nests deeper than {_DEPTH} levels.")
         data: Any = json.loads(content)
         entries = _CatalogueFile.model_validate(data).entries
     except ValidationError as error:
