@@ -89,6 +89,25 @@ async def test_a_flood_is_written_in_several_commits_in_its_order(
     assert observed.committed.count("scripts") == 3
 
 
+async def test_what_comes_while_it_is_written_waits_for_the_next_time(
+    ledger: Ledger, trail: AuditTrail, observed: Observed
+) -> None:
+    def event(number: int) -> Event:
+        return Event(EventType.SCRIPT_EXECUTED, execution_id=f"ex-{number}", data={})
+
+    ledger.add([event(0)])
+    flushing = asyncio.create_task(ledger.flush())
+    for number in range(1, 20):
+        await asyncio.sleep(0)
+        ledger.add([event(number)])
+    await flushing
+    assert observed.committed == ["scripts"]
+    await ledger.flush()
+    assert observed.committed == ["scripts"] * 2
+    entries = await trail.tail(100)
+    assert [entry.execution_id for entry in entries] == [f"ex-{n}" for n in range(20)]
+
+
 async def test_nobody_has_to_ask_for_it_to_be_written(ledger: Ledger, trail: AuditTrail) -> None:
     ledger.add([executed(1)])
 

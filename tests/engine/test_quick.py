@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ async def main(mood, n=10):
 """
 
 
+POWERS = """
+def main(exponent):
+    return 7 ** exponent % 2
+"""
+
+
 @pytest.fixture
 async def service(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ScriptEngine]:
     async with engine(tmp_path) as one:
@@ -53,14 +60,14 @@ class Tried:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.outcomes: list[bool] = []
-        original = PythonSession._try_at_once
+        original = PythonSession._try
 
-        def try_at_once(session: PythonSession, entry: Any) -> Any:
-            finished = original(session, entry)
+        def try_at_once(session: PythonSession, near: Any, entry: Any) -> Any:
+            finished = original(session, near, entry)
             self.outcomes.append(finished is not None)
             return finished
 
-        monkeypatch.setattr(PythonSession, "_try_at_once", try_at_once)
+        monkeypatch.setattr(PythonSession, "_try", try_at_once)
         # However slow the machine is that the tests run on.
         monkeypatch.setattr("ccos.engine.python.quick._QUICK_SECONDS", 5.0)
         monkeypatch.setattr("ccos.engine.python.session.TRY_SECONDS", 0.5)
@@ -74,7 +81,7 @@ async def run(service: ScriptEngine, identity: str, mood: str, **arguments: Any)
 async def known_as_quick(service: ScriptEngine, tried: Tried) -> str:
     """A script that was seen to be quick."""
     identity = (await service.compile_script(MOODS)).script_id
-    for _ in range(2):
+    for _ in range(3):
         assert (await run(service, identity, "silent")).value == 10
     assert tried.outcomes == [True]
     tried.outcomes.clear()
@@ -169,35 +176,56 @@ async def test_a_budget_of_steps_is_never_asked_about_on_the_event_loop(
     assert tried.outcomes == []
 
 
+async def test_a_step_that_cannot_be_interrupted_holds_nobody_up_and_its_worker_is_replaced(
+    service: ScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Tried(monkeypatch)
+    identity = (await service.compile_script(POWERS)).script_id
+
+    async def power(exponent: int) -> ExecutionResult:
+        context = ExecutionContext(function="main", arguments={"exponent": exponent})
+        return await service.execute_script(identity, context)
+
+    for _ in range(3):
+        assert (await power(2)).value == 1
+    assert tried.outcomes == [True]
+    killed = 0
+    kill = os.kill
+
+    def count(process_id: int, number: int) -> None:
+        nonlocal killed
+        killed += 1
+        kill(process_id, number)
+
+    monkeypatch.setattr("ccos.engine.python.watchdog.os.kill", count)
+    assert (await power(1_500_000)).value == 1
+    assert tried.outcomes == [True, False]
+    assert killed == 1
+    # Another quick program starts the worker again, in a thread, and is then run at once.
+    other = (await service.compile_script(MOODS)).script_id
+    for _ in range(4):
+        assert (await run(service, other, "silent")).value == 10
+    assert tried.outcomes[2:] == [True, True]
+
+
 async def test_a_program_is_tried_once_it_was_quick_and_until_it_was_not() -> None:
     programs = QuickPrograms()
-    assert not programs.may_be_tried(KEY, alone=True)
-    programs.saw(KEY, 5.0)
-    assert not programs.may_be_tried(KEY, alone=True)
-    programs.saw(KEY, 0.0001)
-    assert programs.may_be_tried(KEY, alone=True)
+    assert not programs.may_be_tried(KEY)
+    assert not programs.saw(KEY, 5.0)
+    assert not programs.saw(KEY, 0.0001)
+    assert not programs.may_be_tried(KEY)
+    assert programs.saw(KEY, 0.0001)
+    assert programs.may_be_tried(KEY)
+    assert programs.saw(KEY, 5.0)
     programs.failed(KEY)
-    programs.saw(KEY, 0.0001)
-    assert not programs.may_be_tried(KEY, alone=True)
-
-
-async def test_among_others_tries_have_to_be_swift_and_are_looked_at_again() -> None:
-    programs = QuickPrograms()
-    programs.saw(KEY, 0.0001)
-    assert programs.may_be_tried(KEY, alone=False)
-    for _ in range(50):
-        await programs.succeeded(0.01)
-    tried = [programs.may_be_tried(KEY, alone=False) for _ in range(200)]
-    assert 1 <= sum(tried) <= 5
-    assert programs.may_be_tried(KEY, alone=True)
-    for _ in range(50):
-        await programs.succeeded(0.00001)
-    assert programs.may_be_tried(KEY, alone=False)
+    assert not programs.saw(KEY, 0.0001)
+    assert not programs.may_be_tried(KEY)
 
 
 async def test_what_is_known_of_programs_is_bounded() -> None:
     programs = QuickPrograms()
     for number in range(3000):
-        programs.saw((f"sha256:{number}", None), 0.0)
-    assert not programs.may_be_tried(("sha256:0", None), alone=True)
-    assert programs.may_be_tried(("sha256:2999", None), alone=True)
+        for _ in range(2):
+            programs.saw((f"sha256:{number}", None), 0.0)
+    assert not programs.may_be_tried(("sha256:0", None))
+    assert programs.may_be_tried(("sha256:2999", None))

@@ -265,8 +265,8 @@ async def test_cancelling_really_stops_the_script(tmp_path: Path, source: str) -
     async with opened(tmp_path) as ccos:
         service = ccos.script_engine
         task = await begun(service, source, execution_id="it")
-        if source is SPIN:
-            assert await computing(service) > 0.05
+        if source is SPIN:  # however little a busy machine has left for it
+            assert any([await computing(service) > 0.05 for _ in range(5)])
         async with asyncio.timeout(3):
             assert await service.cancel_execution("it")
             result = await task

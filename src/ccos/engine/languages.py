@@ -221,8 +221,6 @@ class SessionRequest:
         seed: Of its random numbers; the same seed gives the same numbers, and nobody who does
             not know it can tell them.
         caller: On whose behalf; callers take turns when all workers are busy.
-        at_once: Whether a turn that is known to be short may hold up the event loop, since
-            nobody has to be asked for the step.
     """
 
     functions: Mapping[str, HostFunction]
@@ -232,11 +230,17 @@ class SessionRequest:
     host: ScriptHost
     seed: str
     caller: str = ""
-    at_once: bool = False
 
 
 class Session(Protocol):
     """One script in one worker, as an async context manager; leaving it frees the worker."""
+
+    def at_once(self, entry: Entry) -> Finished | None:
+        """Run from the beginning to the end on this thread, if that surely takes but a moment.
+
+        None says that nothing was done: the host was asked for nothing, and :meth:`start` is next.
+        """
+        ...
 
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop.

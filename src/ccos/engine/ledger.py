@@ -49,7 +49,7 @@ class Ledger:
         await self._audit.append(*events)
 
     async def flush(self) -> None:
-        """Write all that was taken so far.
+        """Write all that was taken before. What is taken meanwhile is written in its own time.
 
         Raises:
             StorageError: if it cannot be written; it is kept for the next time.
@@ -58,7 +58,8 @@ class Ledger:
             self._timer.cancel()
             self._timer = None
         async with self._writing:
-            while self._events or self._runs:
+            most = max(len(self._events), len(self._runs))
+            for _ in range(0, most, _BATCH):
                 await self._write_batch()
 
     def _begin(self) -> None:
@@ -78,6 +79,6 @@ class Ledger:
             if runs:
                 self._store.count_in(transaction, runs)
 
-        await self._storage.write("scripts", unit)
+        await self._storage.write("scripts", unit, in_background=True)
         del self._events[: len(events)]
         del self._runs[: len(runs)]

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ccos.engine.broker import SOURCE, Broker, Emit, is_violation
 from ccos.engine.budget import Budget, Dimension, ExtensionApprover, WhenExhausted
@@ -42,6 +42,9 @@ from ccos.errors import (
     ScriptTimeoutError,
 )
 from ccos.events import Event, EventBus, EventType
+
+_TURN_SECONDS: Final = 0.002
+"""How long executions may follow each other before others have the event loop."""
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class Executions:
         self._output_bytes = output_bytes
         self._seed = secrets.token_hex(32)
         self._active: dict[str, _Running] = {}
+        self._let_others_run_at = 0.0
 
     @property
     def active(self) -> int:
@@ -145,7 +149,9 @@ class Executions:
         finally:
             del self._active[identity]
             running.over.set()
-        return self._result(made, context, running, broker, value, error)
+        result = self._result(made, context, running, broker, value, error)
+        await self._let_others_run()
+        return result
 
     async def cancel(self, execution_id: str) -> bool:
         """Stop an execution and wait until nothing of it is left; False if there is none."""
@@ -195,6 +201,16 @@ class Executions:
             if running.begun is not None:
                 self._tell(EventType.SANDBOX_DESTROYED, made, context)
 
+    async def _let_others_run(self) -> None:
+        """Keep short scripts, which never wait for anything, from holding the event loop.
+
+        They have given their places back by now, or others would begin to queue for these.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._let_others_run_at:
+            self._let_others_run_at = now + _TURN_SECONDS
+            await asyncio.sleep(0)
+
     def _request(
         self, context: ExecutionContext, running: _Running, broker: Broker
     ) -> SessionRequest:
@@ -206,7 +222,6 @@ class Executions:
             host=broker,
             seed=f"{self._seed}:{context.execution_id}",
             caller=context.caller,
-            at_once=not broker.meter.limits(Dimension.STEPS),
         )
 
     def _begin(
@@ -216,18 +231,22 @@ class Executions:
         self._tell(EventType.SANDBOX_CREATED, made, context)
         self._tell(EventType.SCRIPT_EXECUTION_STARTED, made, context)
         running.begun = running.counted = asyncio.get_running_loop().time()
-        if not running.cancelled:
-            deadline = running.deadline
-            running.scope.reschedule(None if deadline is None else running.begun + deadline)
         if emit is not None:
             emit(ChunkType.STATUS, ExecutionStatus.RUNNING.value)
 
     async def _drive(
         self, session: Session, context: ExecutionContext, running: _Running, broker: Broker
     ) -> Any:
+        entry = Entry(context.function, context.arguments)
+        if not broker.meter.limits(Dimension.STEPS):  # a person may have to be asked for a step
+            finished = session.at_once(entry)
+            if finished is not None:
+                await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
+                return finished.value
+        _limit_time(running)
         timers = _warnings(running, broker)
         try:
-            stop = await session.start(Entry(context.function, context.arguments))
+            stop = await session.start(entry)
             while isinstance(stop, Waiting):
                 broker.begin(stop.calls)
                 settled = await broker.next_settled()
@@ -342,6 +361,14 @@ def _wall_seconds(budget: Budget) -> float | None:
     if allowance is None or allowance.when_exhausted is not WhenExhausted.HARD_STOP:
         return None
     return allowance.limit / 1000
+
+
+def _limit_time(running: _Running) -> None:
+    """Have it stopped at its deadline, unless it is to be stopped at once."""
+    assert running.begun is not None
+    if not running.cancelled:
+        deadline = running.deadline
+        running.scope.reschedule(None if deadline is None else running.begun + deadline)
 
 
 def _elapsed_ms(running: _Running) -> float:

@@ -223,7 +223,9 @@ class Storage:
                 self._engine.dispose()
             self._engine = None
 
-    async def write(self, name: str, unit: Callable[[Transaction], T]) -> T:
+    async def write(
+        self, name: str, unit: Callable[[Transaction], T], *, in_background: bool = False
+    ) -> T:
         """Run ``unit`` in a transaction and return its value once it is on disk.
 
         A unit may run more than once (a lost connection, a deadlock), so it must have no effect
@@ -232,6 +234,7 @@ class Storage:
         Args:
             name: What is written, such as ``park``; observers and errors speak of it.
             unit: Called on the writer thread, or on this one.
+            in_background: Whether nobody waits for it, so that it never holds this thread up.
 
         Raises:
             StorageError: if it could not be written; nothing of the unit is stored then.
@@ -239,7 +242,7 @@ class Storage:
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         job = _Job(name, unit, future)
-        if self.is_sqlite and self._thread is not None:
+        if self.is_sqlite and self._thread is not None and not in_background:
             self._gather(job)
         else:
             self._submit(job)

@@ -105,6 +105,9 @@ class CPythonSession:
         """Process id of the script's first process; None before it runs and after its end."""
         return self._worker_id
 
+    def at_once(self, entry: Entry) -> None:
+        """Nothing; see :class:`ccos.engine.languages.Session`."""
+
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`.
 

@@ -4,15 +4,10 @@ Handing a script to a thread and being woken again can take longer than a short 
 program that was seen to compute for a moment only, without asking the host for anything, is
 therefore tried at once, for so short a time that nobody notices. As it asks for nothing, a try that
 comes to nothing leaves nothing behind, and the script is run in a thread as any other.
-
-While other scripts run, that pays only where the worker answers swiftly; a machine whose processors
-take long to wake does better with several threads.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import OrderedDict
 from typing import Final
 
@@ -20,12 +15,9 @@ TRY_SECONDS: Final = 0.005
 """Longest time that a try computes."""
 
 _QUICK_SECONDS: Final = 0.001
-_SWIFT_SECONDS: Final = 0.0002
-"""How long tries may take on average for them to pay among other scripts."""
-_WEIGHT: Final = 0.1
-_LOOK_AGAIN: Final = 64
-_TURN_SECONDS: Final = 0.001
-"""How long the event loop is not given back to others."""
+_SIGHTINGS: Final = 2
+"""How often a program has to be seen first; most that run once never run again."""
+_FAILED: Final = -1
 _KEPT: Final = 1000
 
 
@@ -33,40 +25,25 @@ class QuickPrograms:
     """What was seen of programs. A program is known by its hash and the memory it may have."""
 
     def __init__(self) -> None:
-        self._quick: OrderedDict[tuple[str, int | None], bool] = OrderedDict()
-        self._average = 0.0
-        self._passed_over = 0
-        self._given_back = 0.0
+        self._seen: OrderedDict[tuple[str, int | None], int] = OrderedDict()
+        """How often each was seen to be quick."""
 
-    def may_be_tried(self, key: tuple[str, int | None], *, alone: bool) -> bool:
-        """Whether it was quick when it was seen, and every time it was tried.
+    def may_be_tried(self, key: tuple[str, int | None]) -> bool:
+        """Whether it was quick when it was seen, and every time it was tried."""
+        return self._seen.get(key, 0) >= _SIGHTINGS
 
-        Args:
-            key: The program.
-            alone: Whether nothing else runs.
+    def saw(self, key: tuple[str, int | None], seconds: float) -> bool:
+        """Note how long a program took in a thread that asked for nothing.
+
+        Returns whether it may be tried from now on.
         """
-        if not self._quick.get(key, False):
-            return False
-        if alone or self._average <= _SWIFT_SECONDS:
-            return True
-        self._passed_over = (self._passed_over + 1) % _LOOK_AGAIN
-        return self._passed_over == 0
-
-    def saw(self, key: tuple[str, int | None], seconds: float) -> None:
-        """Note how long a program took in a thread that asked for nothing."""
-        if seconds <= _QUICK_SECONDS and key not in self._quick:
-            self._quick[key] = True
-            while len(self._quick) > _KEPT:
-                self._quick.popitem(last=False)
+        seen = self._seen.get(key, 0)
+        if seconds <= _QUICK_SECONDS and 0 <= seen < _SIGHTINGS:
+            self._seen[key] = seen + 1
+            while len(self._seen) > _KEPT:
+                self._seen.popitem(last=False)
+        return self.may_be_tried(key)
 
     def failed(self, key: tuple[str, int | None]) -> None:
         """Note that a try came to nothing; there is no second one."""
-        self._quick[key] = False
-
-    async def succeeded(self, seconds: float) -> None:
-        """Note how long a try took, and let others have the event loop from time to time."""
-        self._average += _WEIGHT * (seconds - self._average)
-        now = time.monotonic()
-        if now - self._given_back > _TURN_SECONDS:
-            await asyncio.sleep(0)
-            self._given_back = time.monotonic()
+        self._seen[key] = _FAILED

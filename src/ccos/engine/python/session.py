@@ -15,10 +15,11 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pydantic_monty as monty
 
@@ -100,19 +101,31 @@ class _Namespace:
     path: str
 
 
+class Checkout(Protocol):
+    """Makes sessions of the interpreter for one script."""
+
+    def __call__(self, seconds: float | None) -> monty.MontySession:
+        """A session that may compute for so many seconds."""
+        ...
+
+    def prepare(self) -> None:
+        """Start the worker for :meth:`at_once`, unless it is there. Blocks."""
+        ...
+
+    def at_once(self, seconds: float) -> AbstractContextManager[monty.MontySession] | None:
+        """One for the thread that does nothing but wait for it; None if it would have to start."""
+        ...
+
+
 @dataclass(slots=True)
 class PythonSession:
     """One script in one worker."""
 
-    _checkout: Callable[[float | None], monty.MontySession]
-    """Makes a session of the interpreter that may compute for so many seconds."""
+    _checkout: Checkout
     _program: Program
     _request: SessionRequest
     _turns: Turns
-    _quick: QuickPrograms | None = None
-    """What is known of programs, where one may be tried at once."""
-    _alone: bool = False
-    """Whether no other session was open when this one was made."""
+    _quick: QuickPrograms
     _session: monty.MontySession | None = None
     _snapshot: monty.SyncSnapshot | None = None
     worker_id: int | None = None
@@ -137,28 +150,35 @@ class PythonSession:
     _state: bytes = b""
     """The interpreter's part of it, not loaded yet."""
 
+    def at_once(self, entry: Entry) -> Finished | None:
+        """Run a program that is known to be quick; see :class:`ccos.engine.languages.Session`."""
+        if not self._quick.may_be_tried(self._key):
+            return None
+        near = self._checkout.at_once(TRY_SECONDS)
+        if near is None:
+            return None
+        finished = self._try(near, entry)
+        if finished is None:
+            self._quick.failed(self._key)
+        return finished
+
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`."""
-        if self._quick is not None and self._quick.may_be_tried(self._key, alone=self._alone):
-            begun = time.monotonic()
-            finished = self._try_at_once(entry)
-            if finished is not None:
-                await self._quick.succeeded(time.monotonic() - begun)
-                return finished
-            self._quick.failed(self._key)
         return await self._in_turn(lambda: self._start(entry))
 
     @property
     def _key(self) -> tuple[str, int | None]:
         return self._program.hash, self._request.memory_bytes
 
-    def _try_at_once(self, entry: Entry) -> Finished | None:
+    def _try(
+        self, near: AbstractContextManager[monty.MontySession], entry: Entry
+    ) -> Finished | None:
         """Run it on this thread for a moment; None if it needs more, or anything but time."""
         printed: list[str] = []
         text, variables = self._program.with_entry(entry)
         try:
-            with self._checkout(TRY_SECONDS) as session:
-                self.worker_id = session.worker_pid
+            with near as session:
+                worker_id = session.worker_pid
                 end = session.feed_start(
                     text,
                     inputs=self._known_names() | variables,
@@ -169,6 +189,7 @@ class PythonSession:
                 finished = Finished(_checked_value(end.output))
         except (monty.MontyError, ScriptError):
             return None
+        self.worker_id = worker_id
         self._request.host.step()
         return finished
 
@@ -181,9 +202,10 @@ class PythonSession:
             self._snapshot = session.feed_start(
                 text, inputs=self._known_names() | variables, print_callback=self._print
             )
+            seconds = time.monotonic() - begun
             silent = isinstance(self._snapshot, monty.MontyComplete) and not self._has_printed
-            if self._quick is not None and silent:
-                self._quick.saw(self._key, time.monotonic() - begun)
+            if silent and self._quick.saw(self._key, seconds):
+                self._checkout.prepare()
             return self._run()
 
     def _enter(self) -> monty.MontySession:

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psutil
 import pydantic_monty as monty
-from pydantic_monty._binary import find_monty_binary
 
-from ccos.engine.jail import Isolation, Jail, JailSpec, check_promise
+from ccos.engine.jail import Isolation, check_promise
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
 from ccos.engine.policy import MIB, SecurityPolicy
+from ccos.engine.python.near import NearSession, NearWorker
+from ccos.engine.python.pools import WorkerPool
 from ccos.engine.python.quick import QuickPrograms
 from ccos.engine.python.session import Program, PythonSession
 from ccos.engine.turns import Turns
 
 SessionT = TypeVar("SessionT", bound=PythonSession)
 
-_SESSIONS_PER_WORKER: Final = 10_000
 _SUSPENSIONS: Final = 1_000_000
 _COMPILED: Final = "ccos: the text was compiled"
 _LARGEST_CONFINED_BYTES: Final = 256 * MIB
 _JAIL_MARGIN_BYTES: Final = 1024 * MIB
 """Address space of a worker beyond the memory that a script may have."""
+_OS_POLICY: Final[dict[str, Any]] = {
+    "datetime": "call_host",
+    "sleep": "call_host",
+    "random_start": "call_host",
+}
 _DIAGNOSIS_LIMITS: Final[monty.ResourceLimits] = {
     "max_memory": _LARGEST_CONFINED_BYTES,
     "max_feed_duration_secs": 5.0,
@@ -58,8 +59,10 @@ class PythonWorkers:
         self._places = Places(processes, waiting=max_waiting, purpose="a worker")
         self._turns = Turns(processes, name="ccos-script")
         self._quick = QuickPrograms()
-        self._confined = _Pool(processes, isolation, _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES)
-        self._roomy = _Pool(processes, isolation, None)
+        confined_bytes = _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES
+        self._confined = WorkerPool(processes, isolation, confined_bytes)
+        self._roomy = WorkerPool(processes, isolation, None)
+        self._near = NearWorker(WorkerPool(1, isolation, confined_bytes))
         self._seen: set[int] = set()
 
     async def __aenter__(self) -> PythonWorkers:
@@ -67,7 +70,7 @@ class PythonWorkers:
 
     async def __aexit__(self, *exception: Any) -> None:
         await asyncio.to_thread(self._turns.stop)
-        for pool in (self._confined, self._roomy):
+        for pool in (self._near, self._confined, self._roomy):
             await asyncio.to_thread(pool.stop)
 
     def session(
@@ -105,19 +108,11 @@ class PythonWorkers:
     ) -> SessionT:
         """Wait for a place and make a session; :meth:`leave` has to follow."""
         await self._places.enter(request.caller)
-        checkout = partial(self._checkout, program, request, modules)
-        return kind(
-            checkout,
-            program,
-            request,
-            self._turns,
-            self._quick if request.at_once and self._has_idle_worker() else None,
-            _alone=self._places.inside == 1,
-        )
-
-    def _has_idle_worker(self) -> bool:
-        """Whether no worker has to be started first, as far as is known."""
-        return self._places.inside <= max(1, len(self._seen))
+        memory = request.memory_bytes
+        confined = memory is not None and memory <= _LARGEST_CONFINED_BYTES
+        pool = self._confined if confined else self._roomy
+        checkout = _Checkout(self, pool, self._near, program, request, modules)
+        return kind(checkout, program, request, self._turns, self._quick)
 
     async def leave(self, session: PythonSession) -> None:
         """End a session and give its place away."""
@@ -160,30 +155,51 @@ class PythonWorkers:
                 return None if _COMPILED in str(error) else error
         return None
 
-    def _checkout(
+
+class _Checkout:
+    """Makes sessions of the interpreter for one script; see :class:`Checkout`."""
+
+    __slots__ = ("_modules", "_near", "_pool", "_program", "_request", "_workers")
+
+    def __init__(
         self,
+        workers: PythonWorkers,
+        pool: WorkerPool,
+        near: NearWorker,
         program: Program,
         request: SessionRequest,
         modules: dict[str, monty.ExternalModule],
-        seconds: float | None,
-    ) -> monty.MontySession:
-        self.check_isolation(request.policy)
-        memory = request.memory_bytes
-        confined = memory is not None and memory <= _LARGEST_CONFINED_BYTES
-        return (self._confined if confined else self._roomy).checkout(
+    ) -> None:
+        self._workers = workers
+        self._pool = pool
+        self._near = near
+        self._program = program
+        self._request = request
+        self._modules = modules
+
+    def __call__(self, seconds: float | None) -> monty.MontySession:
+        return self._from(self._pool, seconds)
+
+    def prepare(self) -> None:
+        self._near.prepare()
+
+    def at_once(self, seconds: float) -> NearSession | None:
+        if not self._near.is_ready:
+            return None
+        return NearSession(self._near, self._from(self._near.pool, seconds))
+
+    def _from(self, pool: WorkerPool, seconds: float | None) -> monty.MontySession:
+        self._workers.check_isolation(self._request.policy)
+        return pool.checkout(
             script_name="script.py",
             limits={
-                "max_memory": request.memory_bytes,
+                "max_memory": self._request.memory_bytes,
                 "max_feed_duration_secs": seconds,
                 "max_suspensions": _SUSPENSIONS,
-                "max_recursion_depth": program.recursion,
+                "max_recursion_depth": self._program.recursion,
             },
-            os_policy={
-                "datetime": "call_host",
-                "sleep": "call_host",
-                "random_start": "call_host",
-            },
-            external_modules=modules,
+            os_policy=_OS_POLICY,
+            external_modules=self._modules,
         )
 
 
@@ -207,42 +223,3 @@ class _Visit(AbstractAsyncContextManager[SessionT]):
 
     async def __aexit__(self, *_: object) -> None:
         await self._workers.leave(self._session)
-
-
-class _Pool:
-    """Workers that share a jail and its bound on memory; started when one is first needed."""
-
-    def __init__(
-        self, processes: int, isolation: Callable[[], Isolation] | None, jail_bytes: int | None
-    ) -> None:
-        self._processes = processes
-        self._isolation = isolation
-        self._jail_bytes = jail_bytes
-        self._pool: monty.Monty | None = None
-        self._starting = threading.Lock()
-        self._exits = contextlib.ExitStack()
-
-    def checkout(self, **options: Any) -> monty.MontySession:
-        """A session that has not taken its worker yet."""
-        with self._starting:
-            if self._pool is None:
-                self._pool = self._exits.enter_context(
-                    monty.Monty(
-                        binary_path=self._program(),
-                        min_processes=1,
-                        max_processes=self._processes,
-                        max_checkouts_per_worker=_SESSIONS_PER_WORKER,
-                    )
-                )
-            return self._pool.checkout(**options)
-
-    def stop(self) -> None:
-        """End every worker."""
-        self._exits.close()
-        self._pool = None
-
-    def _program(self) -> Path | None:
-        if self._isolation is None:
-            return None
-        spec = JailSpec(Path(find_monty_binary()).resolve(), memory_bytes=self._jail_bytes)
-        return self._exits.enter_context(Jail(spec, self._isolation()))

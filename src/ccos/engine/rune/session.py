@@ -157,6 +157,9 @@ class RuneSession:
         worker = self._worker
         return None if worker is None else worker.pid
 
+    def at_once(self, entry: Entry) -> None:
+        """Nothing; see :class:`ccos.engine.languages.Session`."""
+
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`."""
         return await self._in_turn(lambda: self._start(entry))
