@@ -25,7 +25,7 @@ GROUPS = {
     "script": ["run", "check", "list", "show", "delete"],
     "engine": ["health", "stats"],
     "tools": ["discover", "list", "show", "call"],
-    "import": ["openapi"],
+    "import": ["openapi", "mcp"],
     "rtfs": ["check", "format", "compile", "deps", "cases"],
     "resolve-deps": list(RESOLVE_DEPS),
 }

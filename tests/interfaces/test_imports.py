@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,54 @@ def test_server_variables_names_and_bases_are_given(ccos: Run, tmp_path: Path) -
         "https://b.example/x/pets/1"
     )
     assert ccos(*words, "--variable", "region").code == 2
+
+
+LIBRARY = Path(__file__).parents[1] / "providers" / "mcp_library_server.py"
+
+
+def test_an_mcp_server_is_imported_with_all_it_offers(ccos: Run, tmp_path: Path) -> None:
+    words = ["import", "mcp", f"command:{sys.executable}", "--name", "library", "--json",
+             "--arg", LIBRARY, "--arg", tmp_path / "changed"]  # fmt: skip
+    dry = ccos(*words, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert (lines(dry)[0]["title"], lines(dry)[0]["imported"]) == ("library", 6)
+    assert lines(ccos(*words))[0]["registered"] == {"registered": 6}
+    assert lines(ccos(*words))[0]["registered"] == {"unchanged": 6}
+    read = ccos("call", "mcp.library.resource.book", "--arg", 'id="7"', "--json")
+    assert read.json["value"] == "read library://books/7"
+    (tmp_path / "changed").touch()
+    changed = lines(ccos(*words))[0]
+    assert changed["registered"] == {"updated": 2, "unchanged": 4}
+    assert {
+        "path": "/description",
+        "before": "The rules.",
+        "after": "The rules. And more.",
+    } in changed["changed"]["mcp.library.resource.rules"]
+    assert set(changed["changed"]) == {"mcp.library.resource.rules", "mcp.library.prompt.summary"}
+    tool = ccos("capabilities", "show", "mcp.library.announce", "--json").json["versions"][0]
+    assert tool["effect_type"] == "effectful"
+    assert tool["manifest"]["metadata"]["claims"] == '{"readOnlyHint": true}'
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["ftp://x"],
+        ["pypi:x"],
+        ["command:"],
+        ["https://x.example", "--arg", "a"],
+        ["pypi:x@1", "--token", "T"],
+        ["pypi:x@1", "--env", "not a name"],
+        ["pypi:x@1", "pypi:y@1", "--name", "z"],
+    ],
+)
+def test_what_is_no_mcp_server(ccos: Run, home: Path, words: list[str]) -> None:
+    assert ccos("import", "mcp", *words).code == 2
+    assert not home.exists()
+
+
+def test_an_mcp_server_that_does_not_start_is_a_failure(ccos: Run) -> None:
+    result = ccos("import", "mcp", "command:/nowhere/at/all", "--json")
+    assert result.code == 1
+    assert lines(result)[0]["error"]

@@ -2,6 +2,7 @@
 
 from ccos.canonical import canonical_json, content_hash
 from ccos.capabilities.attestation import attestation_fault, attested
+from ccos.capabilities.differences import Difference, differences
 from ccos.capabilities.identifiers import canonical_id, id_tokens
 from ccos.capabilities.manifest import (
     ApprovalStatus,
@@ -20,7 +21,9 @@ from ccos.capabilities.providers import (
     HttpProvider,
     HttpServer,
     LocalProvider,
+    McpPromptProvider,
     McpProvider,
+    McpResourceProvider,
     McpServer,
     OAuth2Reference,
     OpenApiBody,
@@ -51,6 +54,7 @@ __all__ = [
     "CertificateReference",
     "Comparison",
     "CustodyEntry",
+    "Difference",
     "EffectType",
     "Fault",
     "GraphQlProvider",
@@ -59,7 +63,9 @@ __all__ = [
     "JsonSchema",
     "LocalProvider",
     "Manifest",
+    "McpPromptProvider",
     "McpProvider",
+    "McpResourceProvider",
     "McpServer",
     "OAuth2Reference",
     "OpenApiBody",
@@ -83,6 +89,7 @@ __all__ = [
     "canonical_json",
     "compare_versions",
     "content_hash",
+    "differences",
     "id_tokens",
     "parse_manifest",
     "parse_version",

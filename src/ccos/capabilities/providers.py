@@ -133,6 +133,30 @@ class McpProvider(_Model):
     timeout_seconds: Seconds = 30.0
 
 
+class McpResourceProvider(_Model):
+    """A resource of an MCP server, or a template of resources whose variables are arguments."""
+
+    type: Literal["mcp_resource"] = "mcp_resource"
+    server: McpServer
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+    is_template: bool = False
+    """Whether ``uri`` is a URI Template (RFC 6570)."""
+    definition_hash: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Hash of what the server said of the resource when it was found."""
+    timeout_seconds: Seconds = 30.0
+
+
+class McpPromptProvider(_Model):
+    """A prompt of an MCP server."""
+
+    type: Literal["mcp_prompt"] = "mcp_prompt"
+    server: McpServer
+    prompt: ShortText
+    definition_hash: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Hash of the prompt's name, description and arguments when it was found."""
+    timeout_seconds: Seconds = 30.0
+
+
 class OpenApiParameter(_Model):
     """How one argument travels in a request, by the OpenAPI parameter rules."""
 
@@ -243,7 +267,14 @@ class ScriptProvider(_Model):
 
 
 Provider = Annotated[
-    LocalProvider | McpProvider | OpenApiProvider | HttpProvider | GraphQlProvider | ScriptProvider,
+    LocalProvider
+    | McpProvider
+    | McpResourceProvider
+    | McpPromptProvider
+    | OpenApiProvider
+    | HttpProvider
+    | GraphQlProvider
+    | ScriptProvider,
     Field(discriminator="type"),
 ]
 
@@ -251,7 +282,11 @@ Provider = Annotated[
 def provider_url(provider: Any) -> str | None:
     """The URL a provider is reached at; None for one that runs on this machine."""
     match provider:
-        case McpProvider(server=HttpServer(url=url)):
+        case (
+            McpProvider(server=HttpServer(url=url))
+            | McpResourceProvider(server=HttpServer(url=url))
+            | McpPromptProvider(server=HttpServer(url=url))
+        ):
             return url
         case OpenApiProvider(base_url=url) | HttpProvider(base_url=url):
             return url
@@ -264,7 +299,12 @@ def provider_url(provider: Any) -> str | None:
 def auth_references(provider: Any) -> tuple[SecretReference, ...]:
     """The secrets that a provider is given with every call."""
     match provider:
-        case McpProvider(server=HttpServer(auth=auth)) | HttpProvider(auth=auth):
+        case (
+            McpProvider(server=HttpServer(auth=auth))
+            | McpResourceProvider(server=HttpServer(auth=auth))
+            | McpPromptProvider(server=HttpServer(auth=auth))
+            | HttpProvider(auth=auth)
+        ):
             return () if auth is None else (auth,)
         case OpenApiProvider(auth=auth) | GraphQlProvider(auth=auth):
             return auth

@@ -1,11 +1,12 @@
-"""The tools of an MCP server become capabilities."""
+"""The tools, resources and prompts of an MCP server become capabilities."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ _BLOB: Final = re.compile(r"[A-Za-z0-9+/_=-]{300}")
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedTool:
-    """A tool that became no capability, and why."""
+    """A tool, resource or prompt that became no capability, and why."""
 
     name: str
     reason: str
@@ -43,7 +44,7 @@ class QuarantinedTool:
 
 @dataclass(frozen=True, slots=True)
 class ImportedServer:
-    """What became of a server's tools."""
+    """What became of what a server offers."""
 
     capabilities: tuple[Manifest, ...]
     quarantined: tuple[QuarantinedTool, ...]
@@ -77,14 +78,14 @@ def import_tools(
     if effects is None:
         effects = ("network", "process") if isinstance(server, StdioServer) else ("network",)
     repeated = {name for name, count in Counter(t.name for t in listing.tools).items() if count > 1}
-    shared = Counter(_plain_id(server_name, tool.name) for tool in listing.tools)
+    shared = Counter(plain_id(server_name, tool.name) for tool in listing.tools)
     imported: list[Manifest] = []
     quarantined: list[QuarantinedTool] = []
     for tool in listing.tools:
         reason = "The server lists this name more than once." if tool.name in repeated else None
         reason = reason or _suspicion(tool)
         if reason is None:
-            identifier = _plain_id(server_name, tool.name)
+            identifier = plain_id(server_name, tool.name)
             if shared[identifier] > 1:
                 identifier += "_" + hashlib.sha256(tool.name.encode()).hexdigest()[:8]
             try:
@@ -94,7 +95,7 @@ def import_tools(
                             "id": canonical_id(identifier),
                             "name": tool.title or tool.name,
                             "description": tool.description or "",
-                            "version": _version(server),
+                            "version": version_of(server),
                             "provider": McpProvider(
                                 server=server, tool=tool.name, tool_hash=tool_hash(tool)
                             ),
@@ -106,7 +107,7 @@ def import_tools(
                                 else EffectType.EFFECTFUL
                             ),
                             "effects": tuple(effects),
-                            "metadata": _metadata(server_name, documentation),
+                            "metadata": metadata_of(server_name, documentation, tool.annotations),
                         }
                     )
                 )
@@ -121,13 +122,15 @@ def import_tools(
     return ImportedServer(tuple(imported), tuple(quarantined))
 
 
-def _plain_id(server_name: str, tool_name: str) -> str:
+def plain_id(server_name: str, tool_name: str) -> str:
+    """The id of a tool, which another may share; see `import_tools`."""
     text = f"mcp.{server_name}.{tool_name}".replace("/", ".")
     segments = (part.strip("-") for part in _NOT_IN_A_SEGMENT.sub("_", text).split("."))
     return ".".join(part for part in segments if part)
 
 
-def _version(server: McpServer) -> str:
+def version_of(server: McpServer) -> str:
+    """The version of the server's package, or 1.0.0 for one that has none."""
     if isinstance(server, StdioServer) and server.version:
         try:
             return str(parse_version(server.version))
@@ -136,10 +139,13 @@ def _version(server: McpServer) -> str:
     return "1.0.0"
 
 
-def _metadata(server_name: str, documentation: str) -> dict[str, str]:
+def metadata_of(server_name: str, documentation: str, claims: Mapping[str, Any]) -> dict[str, str]:
+    """What is kept beside a definition; annotations are what the server claims, and no more."""
     metadata = {"mcp_server": server_name}
     if documentation:
         metadata["documentation"] = documentation
+    if claims:
+        metadata["claims"] = json.dumps(claims, ensure_ascii=False, sort_keys=True)
     return metadata
 
 
@@ -149,14 +155,15 @@ def _suspicion(tool: McpTool) -> str | None:
         return f"The name is not 1 to {MAXIMUM_NAME} visible ASCII characters."
     try:
         for place, text in _texts(tool):
-            if reason := _fault_of(text):
+            if reason := fault_of(text):
                 return f"The {place} {reason}."
     except RecursionError:
         return "The definition is nested too deeply."
     return None
 
 
-def _fault_of(text: str) -> str | None:
+def fault_of(text: str) -> str | None:
+    """Why a text is not to be shown to anybody, or None."""
     if len(text) > MAXIMUM_DESCRIPTION:
         return f"has a text of {len(text)} characters; at most {MAXIMUM_DESCRIPTION} are allowed"
     if character := hidden_character(text):
@@ -178,17 +185,18 @@ def _texts(tool: McpTool) -> Iterator[tuple[str, str]]:
         ("output schema", tool.output_schema),
         ("annotations", tool.annotations),
     ):
-        for text in _strings(value):
+        for text in strings_in(value):
             yield place, text
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
+    """Every text in JSON data, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
             yield str(key)
-            yield from _strings(item)
+            yield from strings_in(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from strings_in(item)

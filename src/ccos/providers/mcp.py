@@ -1,14 +1,29 @@
-"""Invokes tools of MCP servers, over standard streams or streamable HTTP."""
+"""Invokes what MCP servers offer, over standard streams or streamable HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ccos.capabilities import Manifest, McpProvider, McpServer
-from ccos.capabilities.mcp import McpTool, ToolListing, tool_hash
+from ccos.capabilities import (
+    Manifest,
+    McpPromptProvider,
+    McpProvider,
+    McpResourceProvider,
+    McpServer,
+)
+from ccos.capabilities.mcp import (
+    McpOffers,
+    McpPrompt,
+    McpResource,
+    McpTool,
+    ToolListing,
+    offer_hash,
+    tool_hash,
+)
 from ccos.errors import (
     CapabilityFailedError,
     CcosError,
@@ -24,12 +39,17 @@ from ccos.providers.base import Secrets
 from ccos.providers.launcher import Launcher
 from ccos.providers.mcp_sessions import SessionPool, chain
 from ccos.providers.mcp_text import plain_text
+from ccos.providers.media_types import BodyKind, body_kind
+from ccos.providers.uri_templates import expand
 
 if TYPE_CHECKING:
     import httpx2
     import mcp_types
 
     from ccos.providers.mcp_connection import Connection
+
+_Answer = TypeVar("_Answer")
+_Listed = TypeVar("_Listed", ToolListing, McpOffers)
 
 _SESSION_TERMINATED: Final = "Session terminated"
 _LISTING_TIMEOUT_SECONDS: Final = 30.0
@@ -90,16 +110,25 @@ class McpInvoker:
         async with self._sessions.lease(server, vouched=vouched) as connection:
             return await self._listing(connection)
 
+    async def list_offers(self, server: McpServer, *, vouched: bool = False) -> McpOffers:
+        """The resources, templates and prompts of ``server``; see `list_tools`."""
+        async with self._sessions.lease(server, vouched=vouched) as connection:
+            return await self._offers(connection)
+
     async def invoke(
         self, manifest: Manifest, arguments: dict[str, Any], *, idempotency_key: str
     ) -> Any:
-        """Call the tool; see `Invoker` for the errors.
+        """Call the tool, read the resource, or fetch the prompt; see `Invoker` for the errors.
 
-        The result is the tool's structured content if it has any. Otherwise a single text block is
-        the result: parsed when it is a JSON object or array, else as text. No content is None, and
-        anything else is the list of content blocks as they came.
+        The result of a tool is its structured content if it has any. Otherwise a single text block
+        is the result: parsed when it is a JSON object or array, else as text. No content is None,
+        and anything else is the list of content blocks as they came. A resource is its text, parsed
+        if it is JSON by its media type, or ``{"content_type", "base64"}``; several make a list. A
+        prompt is ``{"description", "messages"}``.
         """
         provider = manifest.provider
+        if isinstance(provider, McpResourceProvider | McpPromptProvider):
+            return await self._fetched(provider, arguments)
         assert isinstance(provider, McpProvider)
         async with self._sessions.lease(provider.server, vouched=True) as connection:
             _check_definition(provider, (await self._listing(connection)).find(provider.tool))
@@ -111,14 +140,48 @@ class McpInvoker:
         await self._sessions.aclose()
 
     async def _listing(self, connection: Connection) -> ToolListing:
+        return await self._listed(connection, connection.listing, "tools")
+
+    async def _offers(self, connection: Connection) -> McpOffers:
+        return await self._listed(connection, connection.offers, "resources and prompts")
+
+    async def _listed(
+        self, connection: Connection, fetch: Callable[[], Awaitable[_Listed]], what: str
+    ) -> _Listed:
         try:
             async with asyncio.timeout(_LISTING_TIMEOUT_SECONDS):
-                return await connection.listing()
+                return await fetch()
         except Exception as error:
             self._sessions.retire(connection)
             raise ProviderUnavailableError(
-                _sentence("The MCP server does not list its tools", error, connection)
+                _sentence(f"The MCP server does not list its {what}", error, connection)
             ) from error
+
+    async def _fetched(
+        self, provider: McpResourceProvider | McpPromptProvider, arguments: dict[str, Any]
+    ) -> Any:
+        async with self._sessions.lease(provider.server, vouched=True) as connection:
+            offers = await self._offers(connection)
+            offer: McpResource | McpPrompt | None
+            if isinstance(provider, McpPromptProvider):
+                name, offer = provider.prompt, offers.prompt(provider.prompt)
+            else:
+                name = provider.uri
+                offer = offers.resource(provider.uri, is_template=provider.is_template)
+            _check_offer(name, provider.definition_hash, offer)
+            if isinstance(provider, McpPromptProvider):
+                prompt = await self._asked(
+                    connection, provider, name, partial(connection.prompt, name, arguments)
+                )
+                return prompt.model_dump(
+                    mode="json",
+                    by_alias=True,
+                    exclude_none=True,
+                    include={"description", "messages"},
+                )
+            uri = expand(name, arguments) if provider.is_template else name
+            result = await self._asked(connection, provider, name, partial(connection.read, uri))
+        return resource_value(result)
 
     async def _call(
         self,
@@ -127,21 +190,30 @@ class McpInvoker:
         arguments: dict[str, Any],
         idempotency_key: str,
     ) -> mcp_types.CallToolResult:
+        send = partial(connection.call, provider.tool, arguments, idempotency_key=idempotency_key)
+        return await self._asked(connection, provider, provider.tool, send)
+
+    async def _asked(
+        self,
+        connection: Connection,
+        provider: McpProvider | McpResourceProvider | McpPromptProvider,
+        name: str,
+        send: Callable[[], Awaitable[_Answer]],
+    ) -> _Answer:
+        """What the server answers in time, or what its failure means."""
         seconds = min(provider.timeout_seconds, self._call_timeout_seconds)
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
-                return await connection.call(
-                    provider.tool, arguments, idempotency_key=idempotency_key
-                )
+                return await send()
         except Exception as error:
             if deadline.expired():
                 self._sessions.retire(connection)
                 raise ProviderTimeoutError(
-                    f"The MCP tool {provider.tool!r} did not answer within {seconds:g} s.",
-                    details={"tool": provider.tool, "timeout_seconds": seconds},
+                    f"The MCP {_kind(provider)} {name!r} did not answer within {seconds:g} s.",
+                    details={"tool": name, "timeout_seconds": seconds},
                 ) from error
-            failure = _failure(provider.tool, error, connection)
+            failure = _failure(name, error, connection, _kind(provider))
             if not isinstance(failure, CapabilityFailedError) and connection.usable:
                 self._sessions.retire(connection)
             raise failure from error
@@ -175,7 +247,48 @@ def _hash(tool: McpTool) -> str | None:
         return None
 
 
-def _failure(tool: str, error: Exception, connection: Connection) -> ProviderError:
+def _check_offer(name: str, registered: str, offer: McpResource | McpPrompt | None) -> None:
+    """Refuse a resource or prompt that is not the one that was registered; as for a tool."""
+    try:
+        offered = None if offer is None else offer_hash(offer)
+    except ValueError:
+        offered = None
+    if offered == registered:
+        return
+    what = "is not offered any more" if offer is None else "is not what was registered any more"
+    raise DefinitionChangedError(
+        f"{plain_text(name, limit=200)!r} of the MCP server {what}.",
+        details={
+            "tool": name,
+            "old_hash": registered,
+            "new_hash": offered,
+            "definition": None if offer is None else offer.as_dict(),
+        },
+    )
+
+
+def _kind(provider: McpProvider | McpResourceProvider | McpPromptProvider) -> str:
+    return provider.type.removeprefix("mcp").removeprefix("_") or "tool"
+
+
+def resource_value(result: mcp_types.ReadResourceResult) -> Any:
+    """The value of a resource, as `McpInvoker.invoke` describes it."""
+    values = [_content_value(one) for one in result.contents]
+    return values[0] if len(values) == 1 else values
+
+
+def _content_value(content: Any) -> Any:
+    blob = getattr(content, "blob", None)
+    media_type = content.mime_type or ""
+    if blob is not None:
+        return {"content_type": media_type or "application/octet-stream", "base64": blob}
+    is_json = bool(media_type) and body_kind(media_type) is BodyKind.JSON
+    return _parsed(content.text) if is_json else content.text
+
+
+def _failure(
+    tool: str, error: Exception, connection: Connection, kind: str = "tool"
+) -> ProviderError:
     """What a failed call means: answered, never sent, or nobody knows."""
     import httpx2
     import mcp_types
@@ -184,7 +297,7 @@ def _failure(tool: str, error: Exception, connection: Connection) -> ProviderErr
     causes = chain(error)
     if any(_never_sent(cause, httpx2.ConnectError) for cause in causes):
         return ProviderUnavailableError(
-            _sentence(f"The MCP tool {tool!r} was not reached", error, connection)
+            _sentence(f"The MCP {kind} {tool!r} was not reached", error, connection)
         )
     answer = next((cause for cause in causes if isinstance(cause, MCPError)), None)
     lost = (mcp_types.CONNECTION_CLOSED, mcp_types.PARSE_ERROR, mcp_types.INVALID_REQUEST)
@@ -198,7 +311,7 @@ def _failure(tool: str, error: Exception, connection: Connection) -> ProviderErr
         )
     message = plain_text(answer.message)
     return CapabilityFailedError(
-        f"The MCP tool {tool!r} refused the call: {message}",
+        f"The MCP {kind} {tool!r} refused the call: {message}",
         details={"tool": tool, "code": answer.code, "text": message},
     )
 

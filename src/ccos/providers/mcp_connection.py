@@ -1,4 +1,4 @@
-"""One open connection to one MCP server: its tools, and calls to them.
+"""One open connection to one MCP server: what it offers, and calls to that.
 
 This module and the transports import the MCP client, which takes a second; they are imported when
 the first connection is opened.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
@@ -16,12 +16,16 @@ from typing import Any, Final, Protocol
 
 import mcp_types
 from fastmcp import Client
-from mcp import ClientSession
+from mcp import ClientSession, MCPError
 
 from ccos.capabilities.mcp import (
     MAXIMUM_LISTING_BYTES,
     MAXIMUM_PAGES,
     MAXIMUM_TOOLS,
+    McpOffers,
+    McpPrompt,
+    McpPromptArgument,
+    McpResource,
     McpTool,
     ToolListing,
 )
@@ -78,6 +82,9 @@ class Connection:
         self._listing: ToolListing | None = None
         self._listed_at = 0.0
         self._changes = 0
+        self._offers: McpOffers | None = None
+        self._offered_at = 0.0
+        self._offer_changes = 0
         self._listing_seconds = listing_seconds
         self._clock = clock
         self._relisting = asyncio.Lock()
@@ -117,6 +124,28 @@ class Connection:
                 return listing
             return self._listing
 
+    async def offers(self) -> McpOffers:
+        """The resources, templates and prompts on offer, renewed as `listing` is."""
+        async with self._relisting:
+            expired = self._clock() - self._offered_at > self._listing_seconds
+            if self._offers is None or expired:
+                changes, self._offered_at = self._offer_changes, self._clock()
+                with _true_failures():
+                    offers = await self._fetch_offers()
+                self._offers = offers if self._offer_changes == changes else None
+                return offers
+            return self._offers
+
+    async def read(self, uri: str) -> mcp_types.ReadResourceResult:
+        """Read a resource. Raises whatever goes wrong."""
+        with _true_failures():
+            return await self._client.read_resource_mcp(uri)
+
+    async def prompt(self, name: str, arguments: dict[str, Any]) -> mcp_types.GetPromptResult:
+        """Fetch a prompt. Raises whatever goes wrong."""
+        with _true_failures():
+            return await self._client.get_prompt_mcp(name, arguments)
+
     async def call(
         self, tool: str, arguments: dict[str, Any], *, idempotency_key: str
     ) -> mcp_types.CallToolResult:
@@ -130,25 +159,28 @@ class Connection:
         if isinstance(message, mcp_types.ToolListChangedNotification):
             self._changes += 1
             self._listing = None
+        elif isinstance(
+            message,
+            mcp_types.ResourceListChangedNotification | mcp_types.PromptListChangedNotification,
+        ):
+            self._offer_changes += 1
+            self._offers = None
+
+    async def _fetch_offers(self) -> McpOffers:
+        found = self._client.server_capabilities
+        resources: list[McpResource] = []
+        prompts: list[McpPrompt] = []
+        if found is None or found.resources is not None:
+            resources += map(_resource, await _all(self._client.list_resources_mcp, "resources"))
+            templates = await _all(self._client.list_resource_templates_mcp, "resource_templates")
+            resources += map(_template, templates)
+        if found is None or found.prompts is not None:
+            prompts += map(_prompt, await _all(self._client.list_prompts_mcp, "prompts"))
+        return McpOffers(tuple(resources), tuple(prompts))
 
     async def _fetch(self) -> ToolListing:
-        tools: list[McpTool] = []
-        size = 0
-        cursor: str | None = None
-        for _ in range(MAXIMUM_PAGES):
-            page = await self._client.list_tools_mcp(cursor=cursor)
-            for tool in page.tools:
-                tools.append(_tool(tool))
-                size += len(tool.model_dump_json())
-            if len(tools) > MAXIMUM_TOOLS or size > MAXIMUM_LISTING_BYTES:
-                raise ProviderError(
-                    f"The MCP server lists more than {MAXIMUM_TOOLS} tools or "
-                    f"{MAXIMUM_LISTING_BYTES} bytes of them."
-                )
-            cursor = page.next_cursor
-            if cursor is None:
-                return self._listing_of(tools)
-        raise ProviderError("The MCP server's list of tools does not end.")
+        found = await _all(self._client.list_tools_mcp, "tools")
+        return self._listing_of([_tool(one) for one in found])
 
     def _listing_of(self, tools: list[McpTool]) -> ToolListing:
         server = self._client.server_info
@@ -172,19 +204,82 @@ def _true_failures() -> Iterator[None]:
         request_failures.reset(token)
 
 
+async def _all(fetch: Callable[..., Awaitable[Any]], name: str) -> list[Any]:
+    """All pages of a list; a server that does not know the method has an empty one."""
+    found: list[Any] = []
+    size = 0
+    cursor: str | None = None
+    for _ in range(MAXIMUM_PAGES):
+        try:
+            page = await fetch(cursor=cursor)
+        except MCPError as error:
+            if error.code == mcp_types.METHOD_NOT_FOUND and cursor is None:
+                return []
+            raise
+        items = getattr(page, name)
+        found += items
+        size += sum(len(one.model_dump_json()) for one in items)
+        if len(found) > MAXIMUM_TOOLS or size > MAXIMUM_LISTING_BYTES:
+            raise ProviderError(
+                f"The MCP server lists more than {MAXIMUM_TOOLS} {name.replace('_', ' ')} or "
+                f"{MAXIMUM_LISTING_BYTES} bytes of them."
+            )
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+    raise ProviderError(f"The MCP server's list of {name.replace('_', ' ')} does not end.")
+
+
+def _resource(resource: mcp_types.Resource) -> McpResource:
+    return McpResource(
+        resource.uri,
+        resource.name,
+        title=resource.title,
+        description=resource.description,
+        mime_type=resource.mime_type,
+        annotations=_plain(resource.annotations),
+    )
+
+
+def _template(template: mcp_types.ResourceTemplate) -> McpResource:
+    return McpResource(
+        template.uri_template,
+        template.name,
+        is_template=True,
+        title=template.title,
+        description=template.description,
+        mime_type=template.mime_type,
+        annotations=_plain(template.annotations),
+    )
+
+
+def _prompt(prompt: mcp_types.Prompt) -> McpPrompt:
+    return McpPrompt(
+        prompt.name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=tuple(
+            McpPromptArgument(one.name, one.title, one.description, one.required is True)
+            for one in prompt.arguments or ()
+        ),
+    )
+
+
+def _plain(annotations: Any) -> dict[str, Any]:
+    if annotations is None:
+        return {}
+    found: dict[str, Any] = annotations.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
+
+
 def _tool(tool: mcp_types.Tool) -> McpTool:
-    annotations = tool.annotations
     return McpTool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
         input_schema=tool.input_schema,
         output_schema=tool.output_schema,
-        annotations=(
-            annotations.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if annotations
-            else {}
-        ),
+        annotations=_plain(tool.annotations),
     )
 
 

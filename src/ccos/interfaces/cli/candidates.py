@@ -9,10 +9,12 @@ from typing import Any
 from ccos.capabilities import (
     HttpServer,
     Manifest,
+    McpPromptProvider,
     McpProvider,
+    McpResourceProvider,
+    McpServer,
     OAuth2Reference,
     SecretReference,
-    StdioServer,
     auth_references,
 )
 
@@ -47,18 +49,25 @@ def _secret(reference: SecretReference) -> str:
 def would_run(provider: Any) -> str:
     """The program that a call starts, or the request that it sends."""
     match provider:
-        case McpProvider(server=StdioServer() as server, tool=tool):
-            words = [server.executable or server.package, *server.arguments]
-            origin = f"{server.registry} package {server.package} {server.version}".rstrip()
-            command = f"program {shlex.join(words)}, from {origin}; tool {tool}"
-            passed = ", ".join(server.environment)
-            return f"{command}; it gets the variables {passed}" if passed else command
-        case McpProvider(server=HttpServer(url=url), tool=tool):
-            return f"MCP server {url}; tool {tool}"
+        case McpProvider(server=server, tool=tool):
+            return f"{_server(server)}; tool {tool}"
+        case McpResourceProvider(server=server, uri=uri):
+            return f"{_server(server)}; resource {uri}"
+        case McpPromptProvider(server=server, prompt=prompt):
+            return f"{_server(server)}; prompt {prompt}"
         case _ if hasattr(provider, "base_url"):
             return f"{provider.method} {provider.base_url.rstrip('/')}{provider.path}"
         case _:
             return f"function {provider.handler} of the program that registers it"
+
+
+def _server(server: McpServer) -> str:
+    if isinstance(server, HttpServer):
+        return f"MCP server {server.url}"
+    words = [server.executable or server.package, *server.arguments]
+    origin = f"{server.registry} package {server.package} {server.version}".rstrip()
+    passed = f", which gets the variables {', '.join(server.environment)}"
+    return f"program {shlex.join(words)}, from {origin}" + (passed if server.environment else "")
 
 
 def _schema(schema: dict[str, Any] | bool) -> str:

@@ -121,6 +121,71 @@ async def openapi(
     return await import_sources(sources, wishes, dry_run=dry_run, force=force, by=by, common=common)
 
 
+@app.command
+async def mcp(
+    *sources: Annotated[
+        str,
+        Parameter(
+            help="URLs of servers, or programs: pypi:package@version, npm:package@version, "
+            "command:/path/of/program."
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        Parameter(help="Name of the server in the ids; made from its source by default."),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        Parameter(negative="", allow_leading_hyphen=True, help="Argument of the program."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="Environment variable that the program is given."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        Parameter(help="Environment variable that holds the token for a server at a URL."),
+    ] = None,
+    read_only: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="Tool that you reviewed and found to change nothing; what a server says of its "
+            "tools is not believed.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    select: Select = None,
+    force: Force = False,
+    by: By = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Make capabilities of the tools, resources, templates and prompts of MCP servers.
+
+    The servers are asked what they offer, which starts those that are programs; no tool is called.
+    What hides text or has no usable name is left out. Exit code 1 if a server cannot be asked.
+    """
+    from ccos.interfaces.cli.imports_mcp import import_servers, server_of
+
+    if not sources:
+        raise UsageError("Name a URL or a program.")
+    if name is not None and len(sources) > 1:
+        raise UsageError("--name needs exactly one server.")
+    servers = [
+        server_of(one, name=name, arguments=arg or (), environment=env or (), token=token)
+        for one in sources
+    ]
+    return await import_servers(
+        servers,
+        read_only=frozenset(read_only or ()),
+        select=select,
+        dry_run=dry_run,
+        force=force,
+        by=by,
+        common=common,
+    )
+
+
 def _pairs(listed: list[str] | tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in listed:

@@ -22,7 +22,7 @@ from ccos.importers.openapi import (
 )
 from ccos.importers.openapi.document import MAXIMUM_BYTES
 from ccos.interfaces.cli.exits import ExitCode, UsageError
-from ccos.interfaces.cli.imports_report import Progress, Report, Totals, show
+from ccos.interfaces.cli.imports_report import Progress, Report, Totals, changes, show
 from ccos.interfaces.cli.options import LongCommon
 from ccos.interfaces.cli.session import Session, opened, screen_of
 from ccos.providers.openapi import preview_request
@@ -85,6 +85,7 @@ async def import_sources(
             report = await _report(document, wishes, session)
             if session is not None and not dry_run and report.capabilities:
                 try:
+                    report.changed = await changes(session.ccos.marketplace, report.capabilities)
                     report.registered = await register_imported(
                         session.ccos.marketplace,
                         report.capabilities,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
@@ -9,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ccos.capabilities import Manifest
+from ccos.capabilities import Difference, Manifest, differences
 from ccos.interfaces.cli.safe_text import short
 from ccos.interfaces.cli.screen import Screen
+from ccos.marketplace import Marketplace
 from ccos.resolution.registration import Imported
 
 _EVERY_SECONDS: Final = 0.5
@@ -35,6 +37,8 @@ class Report:
     more: dict[str, Any] = field(default_factory=dict)
     """What only one kind of description has to say."""
     registered: Imported | None = None
+    changed: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
+    """By capability id: what differs from what is registered, every field of it."""
 
     @property
     def operations(self) -> int:
@@ -53,6 +57,13 @@ class Report:
             "seconds": round(self.seconds, 3),
             **self.more,
         }
+        if self.changed:
+            found["changed"] = {
+                name: [
+                    {"path": one.path, "before": one.before, "after": one.after} for one in parts
+                ]
+                for name, parts in self.changed.items()
+            }
         if self.error:
             found["error"] = self.error
         if self.registered is not None:
@@ -147,6 +158,11 @@ def show(report: Report, screen: Screen, *, alone: bool) -> None:
         )
         if len(report.capabilities) > _LISTED:
             screen.text(f"… and {len(report.capabilities) - _LISTED} more.")
+    for name, parts in report.changed.items():
+        for part in parts:
+            screen.text(
+                f"Changed: {name}: {part.path}: {_value(part.before)} -> {_value(part.after)}"
+            )
     for one in report.quarantined:
         screen.text(f"Left out: {one['operation'] or report.document}: {one['reason']} "
                     f"({one['where'] or 'the whole'})")  # fmt: skip
@@ -158,3 +174,20 @@ def _required(manifest: Manifest) -> list[str]:
     schema = manifest.input_schema
     required = schema.get("required", []) if isinstance(schema, dict) else []
     return [str(name) for name in required]
+
+
+def _value(value: Any) -> str:
+    return short(json.dumps(value, ensure_ascii=False), 60)
+
+
+async def changes(marketplace: Marketplace, manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """What differs between capabilities and those registered under their ids."""
+    found: dict[str, Any] = {}
+    for manifest in manifests:
+        registered = await marketplace.get(manifest.id)
+        if registered is not None and registered.manifest.id == manifest.id:
+            before = registered.manifest.definition() | {"version": manifest.version}
+            parts = differences(before, manifest.definition())
+            if parts:
+                found[manifest.id] = parts
+    return found
