@@ -236,9 +236,13 @@ class Session(Protocol):
     """One script in one worker, as an async context manager; leaving it frees the worker."""
 
     def at_once(self, entry: Entry) -> Finished | None:
-        """Run from the beginning to the end on this thread, if that surely takes but a moment.
+        """Run to the end on this thread, if that is expected to take but a moment.
 
-        None says that nothing was done: the host was asked for nothing, and :meth:`start` is next.
+        None says that it takes more, and that :meth:`start` is next; the host was asked for
+        nothing but a step.
+
+        Raises:
+            ScriptError: as :meth:`start`.
         """
         ...
 

@@ -241,6 +241,7 @@ class Executions:
         if not broker.meter.limits(Dimension.STEPS):  # a person may have to be asked for a step
             finished = session.at_once(entry)
             if finished is not None:
+                running.measured = session.measured
                 await broker.charge(Dimension.WALL_CLOCK_MS, _elapsed_ms(running))
                 return finished.value
         _limit_time(running)
