@@ -66,7 +66,9 @@ def compiled(worker: RuneWorker, source: str) -> str:
 
 def bare_call(worker: RuneWorker, unit: str, function: str, arguments: list[Any]) -> Any:
     limits = CallLimits(10**12, 50 * 2**20)
-    worker.call(unit, function, arguments, seed="", limits=limits, seconds=60.0)
+    worker.begin(
+        worker.encoded_call(unit, function, arguments, seed="", limits=limits), seconds=60.0
+    )
     return worker.event(60.0).value("value")
 
 

@@ -1,7 +1,6 @@
 //! Where a running script meets its host: host calls, printing, and the end from outside.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json, json};
 
 use crate::frames::Output;
+use crate::inbox::{Inbox, Late};
 use crate::messages::{Answer, Message};
 use crate::units::Unit;
 use crate::watch::{Stop, Watch};
@@ -87,26 +87,30 @@ pub enum Next {
 pub struct Desk {
     output: Arc<Output>,
     watch: Arc<Watch>,
-    inbox: Mutex<Receiver<Message>>,
+    inbox: Inbox,
     run: Mutex<Option<Run>>,
 }
 
 impl Desk {
     /// A desk that is fed through `inbox`.
     #[must_use]
-    pub fn new(output: Arc<Output>, watch: Arc<Watch>, inbox: Receiver<Message>) -> Self {
+    pub fn new(output: Arc<Output>, watch: Arc<Watch>, inbox: Inbox) -> Self {
         Self {
             output,
             watch,
-            inbox: Mutex::new(inbox),
+            inbox,
             run: Mutex::new(None),
         }
     }
 
-    /// The next message while nothing runs; None at the end of all.
-    #[must_use]
-    pub fn message(&self) -> Option<Message> {
-        lock(&self.inbox).recv().ok()
+    /// The next message while nothing runs.
+    pub fn message(&self) -> Result<Message, Late> {
+        self.inbox.next(None)
+    }
+
+    /// Look for what the host has to say to a script that computes.
+    pub fn look(&self) {
+        self.inbox.look();
     }
 
     /// Begin a run.
@@ -400,15 +404,8 @@ impl Desk {
     }
 
     fn next_message(&self) -> Result<Message, Stop> {
-        let inbox = lock(&self.inbox);
-        let Some(deadline) = self.watch.deadline() else {
-            return inbox.recv().map_err(|_| Stop::Cancelled);
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        inbox.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Stop::Deadline,
-            RecvTimeoutError::Disconnected => Stop::Cancelled,
-        })
+        let deadline = self.watch.deadline();
+        self.inbox.next(deadline).map_err(|Late| Stop::Deadline)
     }
 }
 

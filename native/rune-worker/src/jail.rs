@@ -87,6 +87,9 @@ mod imp {
             libc::SYS_mremap,
             libc::SYS_munmap,
             libc::SYS_nanosleep,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_poll,
+            libc::SYS_ppoll,
             libc::SYS_read,
             libc::SYS_readv,
             libc::SYS_restart_syscall,

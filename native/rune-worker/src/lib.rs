@@ -8,6 +8,7 @@ pub mod desk;
 pub mod failures;
 pub mod frames;
 pub mod host;
+pub mod inbox;
 pub mod inspect;
 pub mod jail;
 pub mod lexer;

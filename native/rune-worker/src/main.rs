@@ -2,15 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{BufReader, stdin, stdout};
+use std::fs::File;
+use std::io::{self, stdout};
+use std::os::fd::AsFd;
 use std::process::{self, ExitCode};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
-use ccos_rune::desk::{Desk, fault};
-use ccos_rune::frames::{FrameError, Output, read};
-use ccos_rune::messages::{Message, parse};
+use ccos_rune::desk::Desk;
+use ccos_rune::frames::Output;
+use ccos_rune::inbox::Inbox;
 use ccos_rune::seeds::Seeds;
 use ccos_rune::watch::Watch;
 use ccos_rune::worker::Worker;
@@ -19,11 +22,8 @@ use ccos_rune::{RUNE_VERSION, VERSION, jail};
 /// The native stack of the thread that runs scripts.
 const STACK: usize = 64 * 1024 * 1024;
 
-/// Messages that are read ahead.
-const AHEAD: usize = 64;
-
-/// Exit status after input that cannot be understood.
-const BROKEN_INPUT: i32 = 2;
+/// How often somebody looks for what the host says to a script that computes.
+const LOOK: Duration = Duration::from_millis(20);
 
 const USAGE: &str = "Usage: ccos-rune-worker [--no-jail | --version]\n\n\
     Runs Rune scripts for a host that speaks frames on standard input and output.\n";
@@ -48,20 +48,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// Standard output without the buffer of the library, which would look for ends of lines.
+fn unbuffered_output() -> io::Result<File> {
+    Ok(File::from(stdout().as_fd().try_clone_to_owned()?))
+}
+
 fn serve(jailed: bool) -> ExitCode {
-    let output = Arc::new(Output::new(Box::new(stdout())));
+    let output = match unbuffered_output() {
+        Ok(file) => Arc::new(Output::new(Box::new(file))),
+        Err(error) => {
+            eprintln!("There is no standard output: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let watch = Watch::start(Arc::clone(&output));
-    let (sender, inbox) = sync_channel(AHEAD);
+    let inbox = Inbox::new(Arc::clone(&output), Arc::clone(&watch));
     let desk = Arc::new(Desk::new(Arc::clone(&output), Arc::clone(&watch), inbox));
     let (report, reported) = sync_channel(1);
     let started = Arc::new(Barrier::new(2));
     let running = Arc::clone(&started);
-    let (here, watching) = (Arc::clone(&output), Arc::clone(&watch));
+    let (looking, resting) = (Arc::clone(&desk), Arc::clone(&watch));
     let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
         running.wait();
         let Ok(jail) = reported.recv() else { return };
         let seeds = Seeds::install();
-        match Worker::new(here, watching, desk, seeds, jail) {
+        match Worker::new(output, watch, desk, seeds, jail) {
             Ok(mut worker) => worker.serve(),
             Err(message) => eprintln!("{message}"),
         }
@@ -75,32 +86,9 @@ fn serve(jailed: bool) -> ExitCode {
     started.wait();
     let jail = if jailed { jail::enter() } else { jail::none() };
     let _ = report.send(jail);
-    listen(&output, &watch, &sender)
-}
-
-/// Read what the host says, until it says no more.
-fn listen(output: &Output, watch: &Watch, sender: &SyncSender<Message>) -> ExitCode {
-    let mut input = BufReader::new(stdin());
     loop {
-        let frame = match read(&mut input) {
-            Ok(frame) => frame,
-            Err(FrameError::End) => process::exit(0),
-            Err(FrameError::Broken(message)) => {
-                output.send(&fault(None, &message));
-                process::exit(BROKEN_INPUT);
-            }
-        };
-        match parse(&frame) {
-            Ok(Message::Shutdown) => process::exit(0),
-            Ok(message) => {
-                if let Message::Cancel(cancel) = &message {
-                    watch.cancel(cancel.request);
-                }
-                if sender.send(message).is_err() {
-                    process::exit(0);
-                }
-            }
-            Err((request, message)) => output.send(&fault(request, &message)),
-        }
+        resting.rest();
+        thread::sleep(LOOK);
+        looking.look();
     }
 }

@@ -54,6 +54,7 @@ impl Stop {
 pub struct Watch {
     state: Mutex<State>,
     changed: Condvar,
+    stirred: Condvar,
 }
 
 #[derive(Default)]
@@ -63,6 +64,10 @@ struct State {
     cancelled: Option<Instant>,
     /// When the watching thread looks again by itself; None while it sleeps until it is told.
     looks_at: Option<Instant>,
+    /// Whether a request began since somebody rested last.
+    stirred: bool,
+    /// Whether somebody rests until a request begins.
+    rests: bool,
 }
 
 impl State {
@@ -89,6 +94,7 @@ impl Watch {
         let watch = Arc::new(Self {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
+            stirred: Condvar::new(),
         });
         let watching = Arc::clone(&watch);
         thread::spawn(move || watching.run(&output));
@@ -101,7 +107,25 @@ impl Watch {
         state.request = Some(request);
         state.deadline = deadline;
         state.cancelled = None;
+        state.stirred = true;
+        if state.rests {
+            self.stirred.notify_one();
+        }
         self.tell(&state);
+    }
+
+    /// Wait until a request is under way, or began since this was asked last.
+    ///
+    /// So whoever looks after requests from time to time need not be woken for each of them.
+    pub fn rest(&self) {
+        let mut state = self.lock();
+        state.rests = true;
+        while state.request.is_none() && !state.stirred {
+            let waited = self.stirred.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.rests = false;
+        state.stirred = false;
     }
 
     /// The host wants `request` to end.

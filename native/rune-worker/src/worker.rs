@@ -72,7 +72,7 @@ impl Worker {
 
     /// Answer until there is nobody left to answer.
     pub fn serve(&mut self) {
-        while let Some(message) = self.desk.message() {
+        while let Ok(message) = self.desk.message() {
             match message {
                 Message::Hello(hello) => self.hello(&hello),
                 Message::Compile(request) => self.compile(&request),

@@ -12,7 +12,7 @@ import pytest
 
 from ccos.engine.languages import Entry, Finished
 from ccos.engine.rune import RuneWorkers
-from ccos.engine.rune.frames import MAXIMUM_BYTES, FrameReader, WorkerProtocolError, framed
+from ccos.engine.rune.frames import MAXIMUM_BYTES, FrameReader, WorkerProtocolError, frame, framed
 from ccos.errors import IsolationError, ResourceExceededError
 
 from .sessions import session
@@ -29,7 +29,14 @@ COMPILED = {
     "calls": [],
     "diagnostics": [],
 }
-RESULT = {"type": "result", "request": 2, "value": 42, "unawaited": [], "statistics": {}}
+STATISTICS = {"instructions": None, "memory_peak": 860, "compute_us": 5, "calls": 0, "printed": 0}
+RESULT = {
+    "type": "result",
+    "request": 2,
+    "value": 42,
+    "unawaited": [],
+    "statistics": STATISTICS,
+}
 CALL = {
     "type": "host_call",
     "request": 2,
@@ -75,6 +82,17 @@ def said(*messages: Any) -> bytes:
     return b"".join(framed(message) for message in messages)
 
 
+def framed_text(text: str) -> bytes:
+    return frame(text.encode())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("value", ["😀\x01", [[]] * 200, {"a": {"a": 1}}, 1.5e300, None])
+async def test_any_value_of_an_honest_worker_is_taken(tmp_path: Path, value: Any) -> None:
+    answers = said(READY), said(COMPILED), said(RESULT | {"value": value})
+    assert await run(liar(tmp_path, *answers)) == value
+
+
 @pytest.mark.anyio
 async def test_a_worker_that_is_honest_is_believed(tmp_path: Path) -> None:
     answers: tuple[bytes, ...] = (
@@ -94,6 +112,15 @@ async def test_a_worker_that_is_honest_is_believed(tmp_path: Path) -> None:
         said(RESULT | {"request": 1}),
         said(RESULT | {"request": True}),
         said({"type": "result", "request": 2}),
+        said(RESULT | {"unawaited": [1]}),
+        said(RESULT | {"unawaited": [{"function": "a::b", "line": "1"}]}),
+        said(RESULT | {"statistics": {}}),
+        said(RESULT | {"statistics": STATISTICS | {"memory_peak": -1}}),
+        said(RESULT | {"statistics": STATISTICS | {"instructions": "5"}}),
+        framed_text('{"type":"result","request":2,"value":1e999}'),
+        framed_text('{"type":"result","request":2,"value":{"a":1,"a":2}}'),
+        framed_text('{"type":"result","request":2,"value":"\\ud800"}'),
+        framed_text('{"type":"result","request":2,"value":NaN}'),
         said({"type": "surprise", "request": 2}),
         said({"type": "unknown_unit", "request": 2}) * 2,
         said({"type": "fault", "request": 2, "message": "no"}),
@@ -140,6 +167,8 @@ async def test_a_lie_ends_its_worker(tmp_path: Path, data: bytes) -> None:
         COMPILED | {"functions": [5]},
         COMPILED | {"functions": [{"path": "main"}]},
         COMPILED | {"uses": [1]},
+        COMPILED | {"calls": [{"function": "a::b", "line": 1}]},
+        COMPILED | {"calls": [{"function": "a::b", "literal": 5, "line": 1, "column": 1}]},
         COMPILED | {"diagnostics": [{"message": "x", "severity": "terrible"}]},
         {"type": "rejected", "request": 1, "diagnostics": {}},
         {"type": "result", "request": 1, "value": 1},

@@ -223,14 +223,6 @@ async def test_kill_ends_a_script_that_computes(workers: RuneWorkers) -> None:
     assert not worker.is_running()
 
 
-async def test_leaving_a_script_that_waits_ends_its_worker(workers: RuneWorkers) -> None:
-    async with session(workers, 'pub async fn main() { ccos::call("a.b").await }') as (opened, _):
-        await opened.start(Entry())
-        assert opened.worker_id is not None
-        worker = psutil.Process(opened.worker_id)
-    assert not worker.is_running()
-
-
 async def test_a_worker_that_served_well_serves_again(workers: RuneWorkers) -> None:
     await value_of(workers, "pub fn main() { 1 }")
     before = workers.worker_ids()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from ccos.engine.languages import Diagnostic, Raised, Settled, Severity, Value
 from ccos.engine.rune.frames import (
+    ENCODER,
     MAXIMUM_BYTES,
     PROTOCOL,
     Message,
@@ -23,6 +23,7 @@ from ccos.errors import CompilationError, IsolationError
 _START_SECONDS: Final = 20.0
 _COMPILE_SECONDS: Final = 15.0
 """Longer than the worker allows itself, which is 10 seconds, and 12 to read constants."""
+_ABANDON_SECONDS: Final = 1.0
 _TEXT_LIMIT: Final = 2000
 _ERROR_LIMIT: Final = 1_000_000
 
@@ -211,10 +212,10 @@ def encoded_answer(number: int, settled: Settled) -> bytes:
     """An answer for :meth:`RuneWorker.answer`. One that is too large becomes an error."""
     match settled:
         case Raised(message=message):
-            return json.dumps({"id": number, "error": message[:_ERROR_LIMIT]}).encode()
+            return ENCODER.encode({"id": number, "error": message[:_ERROR_LIMIT]}).encode()
         case Value(data=data):
             try:
-                answer = json.dumps({"id": number, "value": data}, allow_nan=False).encode()
+                answer = ENCODER.encode({"id": number, "value": data}).encode()
             except (ValueError, TypeError, RecursionError) as error:
                 return encoded_answer(number, Raised(f"The answer is no JSON data: {error}."))
     if len(answer) > ANSWER_BYTES:
@@ -326,7 +327,7 @@ class RuneWorker:
             constants=_constants(answer.object("constants")),
         )
 
-    def call(
+    def encoded_call(
         self,
         unit: str,
         function: str,
@@ -334,12 +335,11 @@ class RuneWorker:
         *,
         seed: str,
         limits: CallLimits,
-        seconds: float | None,
-    ) -> None:
-        """Begin a call; :meth:`event` tells how it goes.
+    ) -> bytes:
+        """A call for :meth:`begin`, which has to be the next that is begun.
 
         Raises:
-            ValueError: if the arguments are too large; the worker is as good as before then.
+            ValueError: if the arguments are too large.
         """
         message = {
             "type": "call",
@@ -350,9 +350,18 @@ class RuneWorker:
             "seed": seed,
             "limits": {"instructions": limits.instructions, "memory_bytes": limits.memory_bytes},
         }
-        data = framed(message)
+        return framed(message)
+
+    def begin(self, call: bytes, seconds: float | None) -> None:
+        """Begin a call; :meth:`event` tells how it goes."""
         self._requests += 1
-        self._process.send(data, seconds)
+        self._process.send(call, seconds)
+
+    def abandon(self) -> bool:
+        """End a call that waits for the host; whether the worker is good for others then."""
+        self._send({"type": "cancel", "request": self._requests}, _ABANDON_SECONDS)
+        message = self.event(_ABANDON_SECONDS)
+        return message.type == "error" and not message.flag("exits")
 
     def event(self, seconds: float | None) -> Message:
         """What happens next in the call.

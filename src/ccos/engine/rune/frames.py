@@ -7,12 +7,13 @@ size, its depth and its shape were checked.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ccos.egress import parse_json
-from ccos.errors import EgressError, ResourceExceededError
+from ccos.egress import read_json
+from ccos.errors import ResourceExceededError
 
 PROTOCOL: Final = 1
 MAXIMUM_BYTES: Final = 16 * 1024 * 1024
@@ -119,7 +120,7 @@ def framed(message: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: if it is longer than a frame can be, or no JSON data.
     """
-    return frame(json.dumps(message, allow_nan=False, separators=(",", ":")).encode())
+    return frame(ENCODER.encode(message).encode())
 
 
 def frame(data: bytes) -> bytes:
@@ -131,6 +132,9 @@ def frame(data: bytes) -> bytes:
     if len(data) > MAXIMUM_BYTES:
         raise ValueError(f"it takes {len(data)} bytes as JSON; {MAXIMUM_BYTES} are the most")
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
+
+
+ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class FrameReader:
@@ -164,9 +168,37 @@ class FrameReader:
 
 def _message(data: bytes) -> Message:
     try:
-        fields = parse_json(data, max_depth=_DEPTH)
-    except EgressError as error:
+        fields = _DECODER.decode(data.decode()) if _is_plain(data) else _read_strictly(data)
+    except ValueError as error:
         raise WorkerProtocolError("a frame that is not usable JSON") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise WorkerProtocolError("a frame that is no message")
     return Message(fields["type"], fields)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether nothing in it could be nested too deeply, or be half of a surrogate pair."""
+    return data.count(b"[") + data.count(b"{") <= _DEPTH and b"\\u" not in data
+
+
+def _read_strictly(data: bytes) -> Any:
+    return read_json(data, max_depth=_DEPTH)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("an object repeats a key")
+    return fields
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite
+)

@@ -7,6 +7,7 @@ its seed and of what it was answered: it has no clock and no random numbers of i
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ from ccos.engine.languages import (
     Waiting,
 )
 from ccos.engine.python import SLEEP
+from ccos.engine.python.quick import TRY_SECONDS, QuickPrograms
 from ccos.engine.rune.client import (
     ANSWER_BYTES,
     Accepted,
@@ -57,6 +59,8 @@ INSTRUCTIONS_PER_SECOND: Final = 200_000_000
 """Instructions that a script may use for each second of computing. It ends an endless loop at the
 same place on every machine that is fast enough, and leaves its worker usable."""
 
+_PIPE_BYTES: Final = 65_536
+"""So much can be written to an empty pipe without waiting for its reader; see pipe(7)."""
 _MESSAGE_LIMIT: Final = 2_000
 _TRACE_LIMIT: Final = 100
 _PENDING_LIMIT: Final = 10_000
@@ -110,10 +114,32 @@ class Program:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A function and its arguments, by name or in order."""
+
+    function: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Quickly:
+    """How quick programs are run.
+
+    Attributes:
+        programs: What was seen of programs.
+        take_idle: Gives a worker that runs and that nobody uses; None if there is none.
+    """
+
+    programs: QuickPrograms
+    take_idle: Callable[[], RuneWorker | None]
+
+
 class RuneSession:
     """One Rune script in one worker.
 
-    A turn, from one stop to the next, runs in a thread, where the host is asked as well.
+    A turn, from one stop to the next, runs in a thread, where the host is asked as well. The first
+    moment of a program that is known to be quick is awaited where it is.
 
     Args:
         take: Gives a worker; called in a thread.
@@ -121,6 +147,7 @@ class RuneSession:
         program: The script.
         request: Its limits and its host.
         turns: Where turns run.
+        quick: How quick programs are run.
     """
 
     def __init__(
@@ -130,16 +157,26 @@ class RuneSession:
         program: Program,
         request: SessionRequest,
         turns: Turns,
+        quick: Quickly,
     ) -> None:
         self._take = take
         self._give_back = give_back
         self._program = program
         self._request = request
         self._turns = turns
+        self._quick = quick
         self._turn: Turn | None = None
         self._lock = threading.Lock()
         self._worker: RuneWorker | None = None
         self._killed = False
+        self._waits = False
+        """Whether the worker waits for answers, and can be told that none will come."""
+        self._going_on: Callable[[], Stop] | None = None
+        """What is to be done for a call that was not over at once."""
+        self._heard: Message | None = None
+        """What the worker said and nobody dealt with yet."""
+        self._silent = True
+        """Whether the script neither asked the host for anything nor said anything."""
         self._ended = False
         """Whether the script came to an end that leaves its worker as it was."""
         self._left = request.cpu_seconds
@@ -157,12 +194,31 @@ class RuneSession:
         worker = self._worker
         return None if worker is None else worker.pid
 
-    def at_once(self, entry: Entry) -> None:
-        """Nothing; see :class:`ccos.engine.languages.Session`."""
+    def at_once(self, entry: Entry) -> Finished | None:
+        """Run a program that is known to be quick; see :class:`ccos.engine.languages.Session`.
+
+        One that turns out to take longer goes on from there.
+        """
+        quick = self._quick
+        worker = quick.take_idle() if quick.programs.may_be_tried(self._key) else None
+        if worker is None:
+            return None
+        call = self._prepared(entry)
+        data = self._entered(call, worker)
+        if len(data) > _PIPE_BYTES:
+            self._going_on = lambda: self._begin_and_run(data, call)
+            return None
+        if not self._is_over_at_once(data):
+            self._going_on = lambda: self._run(call)
+            quick.programs.failed(self._key)
+            return None
+        stop = self._run(call)
+        assert isinstance(stop, Finished)
+        return stop
 
     async def start(self, entry: Entry) -> Stop:
         """Run from the beginning to the first stop; see :class:`ccos.engine.languages.Session`."""
-        return await self._in_turn(lambda: self._start(entry))
+        return await self._in_turn(self._going_on or (lambda: self._start(entry)))
 
     async def deliver(self, settled: Mapping[int, Settled]) -> Stop:
         """Settle some pending calls; see :class:`ccos.engine.languages.Session`."""
@@ -187,32 +243,73 @@ class RuneSession:
         raise UnusableSnapshotError("scripts in Rune have no snapshots")
 
     async def close(self) -> None:
-        """Give the worker back; one whose script is not at its end is killed."""
+        """Give the worker back; one whose script computes is killed."""
         if self._turn is not None and not self._turn.over:
             self.kill()
             await self._turn.end()
         if self._worker is not None:
-            await self._turns.begin(self._leave).future
+            await self._turns.begin(self._abandon).future
 
     async def _in_turn(self, work: Callable[[], Stop]) -> Stop:
         self._turn = self._turns.begin(work)
         stop: Stop = await self._turn.future
         return stop
 
+    @property
+    def _key(self) -> tuple[str, int | None]:
+        return self._program.unit, self._request.memory_bytes
+
     def _start(self, entry: Entry) -> Stop:
+        call = self._prepared(entry)
+        stop = self._run_from_start(call, self._take())
+        seconds = self.measured.compute_seconds
+        if self._silent and seconds is not None:
+            self._quick.programs.saw(self._key, seconds)
+        return stop
+
+    def _prepared(self, entry: Entry) -> _Call:
+        """Count the first step, and find out what to call."""
         self._request.host.step()
         function, arguments = self._program.with_entry(entry)
         try:
-            arguments = json_data(arguments)
+            return _Call(function, json_data(arguments))
         except TypeError as error:
             raise ScriptRaisedError(f"The arguments are no JSON data: {error}") from error
-        self._enter()
+
+    def _run_from_start(self, call: _Call, worker: RuneWorker) -> Stop:
+        return self._begin_and_run(self._entered(call, worker), call)
+
+    def _entered(self, call: _Call, worker: RuneWorker) -> bytes:
+        """What begins the call in this worker."""
+        with self._lock:
+            self._worker = worker
+            if self._killed:
+                worker.kill()
         try:
-            self._call(self._program.unit, function, arguments)
-            return self._run(function, arguments)
+            return self._encoded(self._program.unit, call)
         finally:
-            if self._ended:
-                self._leave()
+            self._leave_ended()
+
+    def _begin_and_run(self, data: bytes, call: _Call) -> Stop:
+        self._begin(data)
+        return self._run(call)
+
+    def _is_over_at_once(self, data: bytes) -> bool:
+        """Begin a call, on this thread; whether it is over within a moment, and asked nothing.
+
+        If not, it goes on in another thread.
+        """
+        self._begin(data)
+        begun = time.monotonic()
+        try:
+            self._heard = self._the_worker.event(TRY_SECONDS)
+        except TimeoutError:
+            return False
+        except WorkerEndedError as error:
+            raise self._died(error) from error
+        finally:
+            self._computed(time.monotonic() - begun)
+        return self._heard.type == "result"
 
     def _deliver(self, settled: Mapping[int, Settled]) -> Stop:
         self._request.host.step()
@@ -221,19 +318,13 @@ class RuneSession:
             self._ready.append(encoded_answer(number, settled[number]))
         if not self._ready:
             return Waiting((), self._pending)
-        try:
-            self._send_ready()
-            return self._run()
-        finally:
-            if self._ended:
-                self._leave()
+        self._waits = False
+        self._send_ready()
+        return self._run()
 
-    def _enter(self) -> None:
-        worker = self._take()
-        with self._lock:
-            self._worker = worker
-            if self._killed:
-                worker.kill()
+    def _leave_ended(self) -> None:
+        if self._ended:
+            self._leave()
 
     def _leave(self) -> None:
         with self._lock:
@@ -242,14 +333,19 @@ class RuneSession:
         if worker is not None:
             self._give_back(worker, healthy)
 
-    def _call(self, unit: str, function: str, arguments: Any) -> None:
+    def _abandon(self) -> None:
+        """Leave, after telling a worker that waits for answers that none will come."""
+        if self._waits and not self._killed:
+            with contextlib.suppress(TimeoutError, ResourceExceededError):
+                self._ended = self._the_worker.abandon()
+        self._leave()
+
+    def _encoded(self, unit: str, call: _Call) -> bytes:
         request = self._request
         limits = CallLimits(self._instructions, request.memory_bytes)
         try:
-            self._timed(
-                lambda left: self._the_worker.call(
-                    unit, function, arguments, seed=request.seed, limits=limits, seconds=left
-                )
+            return self._the_worker.encoded_call(
+                unit, call.function, call.arguments, seed=request.seed, limits=limits
             )
         except ValueError as error:
             self._ended = True
@@ -258,10 +354,27 @@ class RuneSession:
                 details={"limit": "arguments"},
             ) from error
 
-    def _run(self, function: str = "", arguments: Any = None) -> Stop:
-        """Take what the worker says, to the next stop."""
+    def _begin(self, call: bytes) -> None:
+        self._timed(lambda left: self._the_worker.begin(call, left))
+
+    def _run(self, call: _Call | None = None) -> Stop:
+        """Take what the worker says, to the next stop.
+
+        Args:
+            call: What was begun just now; None when a script goes on.
+        """
+        try:
+            return self._heard_out(call)
+        finally:
+            self._leave_ended()
+
+    def _heard_out(self, call: _Call | None) -> Stop:
         while True:
-            message = self._timed(self._the_worker.event)
+            message, self._heard = self._heard, None
+            if message is None:
+                message = self._timed(self._the_worker.event)
+            if message.type != "result":
+                self._silent = False
             match message.type:
                 case "print":
                     self._request.host.printed("stdout", message.text("text"))
@@ -270,6 +383,7 @@ class RuneSession:
                 case "waiting":
                     stop = self._waiting(message)
                     if stop is not None:
+                        self._waits = True
                         return stop
                 case "result":
                     value = message.value("value")
@@ -281,9 +395,9 @@ class RuneSession:
                     self.measured = _measured(message)
                     self._ended = not message.flag("exits")
                     raise self._failure(message)
-                case "unknown_unit" if arguments is not None:
-                    self._call(self._compiled_again(), function, arguments)
-                    arguments = None
+                case "unknown_unit" if call is not None:
+                    self._begin(self._encoded(self._compiled_again(), call))
+                    call = None
                 case _:
                     raise WorkerProtocolError(f"{message.type[:100]!r} out of turn")
 
@@ -396,8 +510,11 @@ class RuneSession:
         except WorkerEndedError as error:
             raise self._died(error) from error
         finally:
-            if self._left is not None:
-                self._left = max(0.0, self._left - (time.monotonic() - begun))
+            self._computed(time.monotonic() - begun)
+
+    def _computed(self, seconds: float) -> None:
+        if self._left is not None:
+            self._left = max(0.0, self._left - seconds)
 
     def _too_long(self) -> ScriptError:
         self.kill()

@@ -14,6 +14,7 @@ from ccos.engine.jail import Isolation, Jail, JailSpec, check_promise
 from ccos.engine.languages import SessionRequest
 from ccos.engine.places import Places
 from ccos.engine.policy import MIB, SecurityPolicy
+from ccos.engine.python.quick import QuickPrograms
 from ccos.engine.rune.client import (
     NOTHING_DECLARED,
     Accepted,
@@ -23,7 +24,7 @@ from ccos.engine.rune.client import (
     RuneWorker,
 )
 from ccos.engine.rune.installation import find_worker
-from ccos.engine.rune.session import Program, RuneSession
+from ccos.engine.rune.session import Program, Quickly, RuneSession
 from ccos.engine.turns import Turns
 from ccos.errors import CompilationError
 
@@ -64,6 +65,7 @@ class RuneWorkers:
         self._find_program = find_program
         self._places = Places(processes, waiting=max_waiting, purpose="a worker")
         self._turns = Turns(processes, name="ccos-rune")
+        self._quick = QuickPrograms()
         largest = _LARGEST_CONFINED_BYTES + _JAIL_MARGIN_BYTES
         self._confined = _Pool(processes, isolation, find_program, largest)
         self._roomy = _Pool(processes, isolation, find_program, None)
@@ -119,7 +121,8 @@ class RuneWorkers:
             self.check_isolation(request.policy)
             return pool.take()
 
-        return RuneSession(take, pool.give_back, program, request, self._turns)
+        quick = Quickly(self._quick, pool.take_idle)
+        return RuneSession(take, pool.give_back, program, request, self._turns, quick)
 
     async def leave(self, session: RuneSession) -> None:
         """End a session and give its place away."""
@@ -262,14 +265,21 @@ class _Pool:
 
     def take(self) -> RuneWorker:
         """A worker that nobody else uses, until :meth:`give_back`. Blocks while one starts."""
-        while (idle := self._next_idle()) is not None:
-            if idle.alive:
-                return idle
-            self.give_back(idle, healthy=False)  # somebody killed it meanwhile
+        idle = self.take_idle()
+        if idle is not None:
+            return idle
         worker = RuneWorker(self._program())
         with self._changing:
             self._all.add(worker)
         return worker
+
+    def take_idle(self) -> RuneWorker | None:
+        """As :meth:`take`, without blocking; None if one would have to be started."""
+        while (idle := self._next_idle()) is not None:
+            if idle.alive:
+                return idle
+            self.give_back(idle, healthy=False)  # somebody killed it meanwhile
+        return None
 
     def _next_idle(self) -> RuneWorker | None:
         with self._changing:
