@@ -26,7 +26,10 @@ GROUPS = {
     "engine": ["health", "stats"],
     "tools": ["discover", "list", "show", "call"],
     "import": ["openapi", "mcp"],
-    "rtfs": ["check", "format", "compile", "deps", "cases"],
+    "migration": [
+        *("migrate", "status", "list", "validate", "rollback", "reload", "cleanup", "report"),
+    ],
+    "rtfs": ["run", "repl", "check", "format", "compile", "deps", "cases"],
     "resolve-deps": list(RESOLVE_DEPS),
 }
 

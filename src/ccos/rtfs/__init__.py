@@ -24,8 +24,8 @@ from ccos.rtfs.diagnostics import Diagnostic, Report, RtfsSyntaxError
 from ccos.rtfs.execution import Failure, Host, HostRequest, Outcome, failure, run
 from ccos.rtfs.forms import Source
 from ccos.rtfs.printer import format_text
-from ccos.rtfs.reader import read, read_leniently
-from ccos.rtfs.reference import documentation, reference_page
+from ccos.rtfs.reader import is_unfinished, read, read_leniently
+from ccos.rtfs.reference import documentation, names, reference_page
 from ccos.rtfs.schemas import (
     FromSchema,
     NotRepresentableError,
@@ -66,7 +66,9 @@ __all__ = [
     "failure",
     "format_text",
     "from_json_schema",
+    "is_unfinished",
     "load_artefacts",
+    "names",
     "read",
     "read_leniently",
     "reference_page",

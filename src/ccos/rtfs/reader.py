@@ -95,6 +95,15 @@ def read_leniently(text: str, name: str = "<rtfs>") -> tuple[Source, tuple[Diagn
     return Source(name, text, forms, tuple(reader.comments)), tuple(reader.diagnostics)
 
 
+def is_unfinished(text: str) -> bool:
+    """Whether a text is right as far as it goes, and more has to follow."""
+    if len(text.encode(errors="replace")) > SIZE_LIMIT:
+        return False
+    reader = _Reader(text)
+    reader.read()
+    return 0 < reader.open_ends == len(reader.diagnostics)
+
+
 @dataclass(slots=True)
 class _Open:
     """A bracket or a prefix that waits for forms."""
@@ -113,6 +122,8 @@ class _Reader:
         self._depth = 0
         self.comments: list[Comment] = []
         self.diagnostics: list[Diagnostic] = []
+        self.open_ends = 0
+        """How many of them more text could mend."""
 
     def read(self) -> tuple[Form, ...]:
         for kind, word, start, end in self._tokens():
@@ -164,10 +175,12 @@ class _Reader:
         character = text[position]
         if character == '"':
             self._error("this string is not closed", position, position + 1, 'add `"` at its end')
+            self.open_ends += 1
             return len(text)
         if text.startswith("#|", position):
             hint = "add `|#` at its end"
             self._error("this comment is not closed", position, position + 2, hint)
+            self.open_ends += 1
             return len(text)
         if character == "." and text[position + 1 : position + 2].isdigit():
             found = re.compile(r"\.\d+").match(text, position)
@@ -289,6 +302,7 @@ class _Reader:
 
     def _end(self) -> None:
         end = len(self._text)
+        before = len(self.diagnostics)
         self._drop_prefixes(end)
         unclosed = [one for one in self._stack if one.bracket in _CLOSING]
         for opened in unclosed:
@@ -298,6 +312,7 @@ class _Reader:
                 opened.end,
                 self._missing(opened, end),
             )
+        self.open_ends += len(self.diagnostics) - before
 
     def _missing(self, opened: _Open, end: int) -> str:
         """Where the closing bracket should probably stand: before the next text in column 1."""

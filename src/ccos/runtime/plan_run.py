@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -376,7 +376,7 @@ class PlanRun:
     def _recorded(self) -> dict[int, Settled]:
         """What the journal says was delivered at this point."""
         found = {
-            sequence: self._as_settled(entry)
+            sequence: as_settled(entry, self._functions)
             for sequence, entry in self._open.items()
             if entry.state is EntryState.SETTLED and entry.delivery == self._delivery
         }
@@ -400,22 +400,7 @@ class PlanRun:
         self._answered.clear()
         if any(entry.state is EntryState.SETTLED and not entry.repeatable for entry in entries):
             await self._writer.write("result")
-        return {entry.sequence: self._as_settled(entry) for entry in entries}
-
-    def _as_settled(self, entry: Entry) -> Settled:
-        outcome = entry.outcome
-        assert outcome is not None
-        if "error" not in outcome:
-            return Value(outcome["value"], outcome.get("shape"))
-        error = outcome["error"]
-        if entry.target in self._functions:
-            return Raised(error["message"])
-        return Raised(
-            f"{error['code']}: {error['message']}",
-            code=error["code"],
-            reason=error["message"],
-            details={**error["details"], "id": entry.target},
-        )
+        return {entry.sequence: as_settled(entry, self._functions) for entry in entries}
 
     def _clock(self, sequence: int) -> float:
         recorded = self._writer.recorded.get(sequence)
@@ -468,6 +453,23 @@ class PlanRun:
             self._hints,
         ):
             started.clear()
+
+
+def as_settled(entry: Entry, functions: Mapping[str, HostFunction]) -> Settled:
+    """A settled entry of a journal as the plan takes it."""
+    outcome = entry.outcome
+    assert outcome is not None
+    if "error" not in outcome:
+        return Value(outcome["value"], outcome.get("shape"))
+    error = outcome["error"]
+    if entry.target in functions:
+        return Raised(error["message"])
+    return Raised(
+        f"{error['code']}: {error['message']}",
+        code=error["code"],
+        reason=error["message"],
+        details={**error["details"], "id": entry.target},
+    )
 
 
 @lru_cache(maxsize=1000)

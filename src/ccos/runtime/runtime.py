@@ -19,6 +19,7 @@ from ccos.errors import (
     ExecutionStateError,
     InvalidArgumentsError,
     PlanError,
+    ScriptError,
     SecurityViolationError,
 )
 from ccos.events import Event, EventType
@@ -26,6 +27,7 @@ from ccos.runtime.call_run import CallRun, finish
 from ccos.runtime.calls import Surroundings
 from ccos.runtime.dispatch import Answer
 from ccos.runtime.hinted import CallMetrics
+from ccos.runtime.inspection import Standing, standing
 from ccos.runtime.outcomes import Outcome, Parked
 from ccos.runtime.plan_host import PlanLimits
 from ccos.runtime.plan_run import PlanRun
@@ -462,6 +464,24 @@ class Runtime:
         return await self._around.storage.read(
             lambda c: list_executions(c, state=state, limit=limit)
         )
+
+    async def standing(self, execution_id: str) -> Standing:
+        """Where a plan stands: the lines and calls that it waits at. Nothing is called.
+
+        Raises:
+            ExecutionNotFoundError: if there is no such execution.
+            PlanError: if it is no plan, or cannot be replayed.
+        """
+        execution = await self.execution(execution_id)
+        if execution.kind is not ExecutionKind.PLAN:
+            raise PlanError(f"{execution_id} is a single call, no plan.")
+        runnable = await self._languages.read(execution.program, name=execution.name)
+        entries = await self.journal(execution_id)
+        seed = self._around.seed(execution_id)
+        try:
+            return await standing(runnable, execution, entries, self._limits, seed)
+        except ScriptError as error:
+            raise PlanError(error.message, details=error.details) from error
 
     def call_metrics(self) -> dict[str, CallMetrics]:
         """What calls with the hint ``metrics`` measured in this process, by label."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -86,12 +86,27 @@ async def run(
 
     The ending of the file tells its language. Of a script in Rune, main is run, or call of a tool.
     """
-    source, data = read_input(plan), read_arguments(arg, arguments)
+    data = read_arguments(arg, arguments)
+    return await run_text(
+        read_input(plan), _name(plan), data, wait=wait, timeout=timeout, common=common
+    )
+
+
+async def run_text(
+    source: str,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    wait: bool,
+    timeout: float | None,
+    common: Common,
+) -> ExitCode:
+    """Run the text of a plan; the ending of its name tells the language."""
     async with opened(common, work=wait) as session:
         return await _carry_out(
             session,
             lambda: session.ccos.run(
-                source, name=_name(plan), arguments=data, principal=session.settings.approver
+                source, name=name, arguments=arguments, principal=session.settings.approver
             ),
             wait=wait,
             timeout_seconds=timeout,

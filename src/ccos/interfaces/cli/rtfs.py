@@ -1,4 +1,4 @@
-"""``ccos rtfs``: read, check, lay out and translate programs in RTFS."""
+"""``ccos rtfs``: run, check, lay out and translate programs in RTFS."""
 
 from __future__ import annotations
 
@@ -9,19 +9,66 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from ccos.interfaces.cli.calls import Arg, Arguments
 from ccos.interfaces.cli.exits import ExitCode, UsageError
-from ccos.interfaces.cli.options import COMMON, Common, read_input
+from ccos.interfaces.cli.options import (
+    COMMON,
+    Common,
+    Timeout,
+    Wait,
+    read_arguments,
+    read_input,
+)
 from ccos.interfaces.cli.session import screen_of
 
 if TYPE_CHECKING:
     from ccos.rtfs import Dependency
 
-app = App(name="rtfs", help="Check, lay out and translate programs in RTFS.")
+app = App(name="rtfs", help="Run, check, lay out and translate programs in RTFS.")
 
 File = Annotated[
     str,
     Parameter(help="A file of text, or - for standard input.", allow_leading_hyphen=True),
 ]
+
+
+@app.command
+async def run(
+    file: File,
+    /,
+    *,
+    arg: Arg = (),
+    arguments: Arguments = None,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Run a program as a plan: its calls are governed, recorded, and wait for what is missing.
+
+    Its arguments are the context of the run: @name, or (context/get :name), reads one.
+    """
+    from ccos.interfaces.cli.calls import run_text
+
+    data = read_arguments(arg, arguments)
+    name = "standard input" if file == "-" else Path(file).name
+    named = name if name.endswith(".rtfs") else f"{name}.rtfs"
+    return await run_text(read_input(file), named, data, wait=wait, timeout=timeout, common=common)
+
+
+@app.command
+def repl(
+    *,
+    arg: Arg = (),
+    arguments: Arguments = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Type programs and see what they give. Definitions stay; every entry runs as a plan.
+
+    :help lists what can be asked besides. Its arguments are the context of every entry.
+    """
+    from ccos.interfaces.cli.rtfs_repl import converse
+
+    return converse(read_arguments(arg, arguments), common)
 
 
 @app.command

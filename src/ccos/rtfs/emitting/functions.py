@@ -31,18 +31,20 @@ class Functions(Binding):
                 return Code(short, CHOICE)
             names = ", ".join(frozen)
             return Code(f"(lambda {names}: {short})({names})")
-        self._write_definition(name, header, body, frozen)
+        self._write_definition(name, header, body, frozen, node.at)
         return Code(name)
 
     def _function_named(self, node: nodes.Function, variable: nodes.Variable) -> None:
         """A function under the name of the variable it is bound to."""
         body, header = self._definition(node)
         if variable.step is None:
-            self._write_definition(variable.python, header, body, self._frozen(node, variable))
+            frozen = self._frozen(node, variable)
+            self._write_definition(variable.python, header, body, frozen, node.at)
             return
-        self._write_definition(variable.step, header, body, [])
+        self._write_definition(variable.step, header, body, [], node.at)
         first = f"{variable.step}({header})"
-        self._block += [f"def {variable.python}({header}):", [f"return bounced({first})"]]
+        definition = marked(node.at, f"def {variable.python}({header}):")
+        self._block += [definition, [f"return bounced({first})"]]
 
     def _tail_call(self, node: nodes.Call, to: Destination) -> None:
         """A call that ends a function; between functions that end with each other it bounces."""
@@ -61,9 +63,11 @@ class Functions(Binding):
         arguments = [callee.variable.step or "", *self._arguments(node.arguments)]
         self._line(f"return Bounce({', '.join(arguments)})", node.at)
 
-    def _write_definition(self, name: str, header: str, body: Block, frozen: list[str]) -> None:
+    def _write_definition(
+        self, name: str, header: str, body: Block, frozen: list[str], at: int
+    ) -> None:
         """``def``; what a loop would change under it goes through a function around it."""
-        definition: Block = [f"def {name}({header}):", body]
+        definition: Block = [marked(at, f"def {name}({header}):"), body]
         if not frozen:
             self._block += definition
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccos.rtfs import nodes
 from ccos.rtfs.emitting.matching import Matching
-from ccos.rtfs.emitting.text import Code
+from ccos.rtfs.emitting.text import Code, marked
 from ccos.rtfs.emitting.writer import Destination
 
 
@@ -39,7 +39,7 @@ class Handling(Matching):
         assert node.cleanup is not None
         body, _ = self._definition(node.cleanup)
         cleanup = self._frame.fresh("cleanup")
-        self._write_definition(cleanup, "", body, self._frozen(node.cleanup, None))
+        self._write_definition(cleanup, "", body, self._frozen(node.cleanup, None), node.at)
         failure = self._temporary("failure")
         with self._inside([]) as block:
             self._try(nodes.Try(node.body, node.catches, None, node.at), to)
@@ -50,10 +50,10 @@ class Handling(Matching):
             f"except Exception as {failure}:",
             [
                 f"{error} = caught({failure})",
-                f"{cleanup}()",
-                f"again({failure}, {error})",
+                marked(node.at, f"{cleanup}()"),
+                marked(node.at, f"again({failure}, {error})"),
             ],
-            f"{cleanup}()",
+            marked(node.at, f"{cleanup}()"),
         ]
 
     def _try_catch(self, node: nodes.Try, to: Destination) -> None:
@@ -82,4 +82,4 @@ class Handling(Matching):
                 return
             self._block += [f"{word} {test}:", block]
             word = "elif"
-        self._block += ["else:", [f"again({failure}, {error})"]]
+        self._block += ["else:", [marked(node.at, f"again({failure}, {error})")]]
