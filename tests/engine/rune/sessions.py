@@ -71,7 +71,6 @@ async def session(
     memory_bytes: int | None = 50_000_000,
     cpu_seconds: float | None = 5.0,
     host: Host | None = None,
-    at_once: bool = False,
 ) -> AsyncIterator[tuple[RuneSession, Host]]:
     language = RuneLanguage(workers, MODULES)
     functions = MODULES.granted(policy)
@@ -85,7 +84,6 @@ async def session(
         cpu_seconds=cpu_seconds,
         host=host,
         seed=seed,
-        at_once=at_once,
     )
     async with language.session(compiled, request) as opened:
         assert isinstance(opened, RuneSession)
