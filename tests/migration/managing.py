@@ -31,9 +31,8 @@ async def managed(
     home: Path, *folders: Path, kept: MigrationConfig | None = None, **config: Any
 ) -> AsyncIterator[tuple[MigrationManager, Ccos]]:
     """A manager for some folders."""
-    async with opened(home) as ccos:
-        async with manager_of(ccos, *folders, kept=kept, **config) as manager:
-            yield manager, ccos
+    async with opened(home) as ccos, manager_of(ccos, *folders, kept=kept, **config) as manager:
+        yield manager, ccos
 
 
 @contextlib.asynccontextmanager

@@ -21,12 +21,12 @@ CapabilityState = dict[str, list[dict[str, Any]]]
 
 def state_of(connection: sa.Connection, capability_id: str) -> CapabilityState:
     """All that is stored of a capability; empty lists if there is nothing."""
-    versions = sa.select(capabilities).where(capabilities.c.id == capability_id)
+    query = sa.select(capabilities).where(capabilities.c.id == capability_id)
+    versions = _rows(connection, query.order_by(capabilities.c.registered_at))
+    if not versions:
+        return {"versions": [], "aliases": []}  # an alias leads to something
     names = sa.select(aliases).where(aliases.c.capability_id == capability_id)
-    return {
-        "versions": _rows(connection, versions.order_by(capabilities.c.registered_at)),
-        "aliases": _rows(connection, names.order_by(aliases.c.alias)),
-    }
+    return {"versions": versions, "aliases": _rows(connection, names.order_by(aliases.c.alias))}
 
 
 def restore(

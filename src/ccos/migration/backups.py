@@ -124,7 +124,7 @@ def archive(target: Path, documents: dict[str, bytes], folders: Sequence[Path]) 
                     entry = tarfile.TarInfo(name)
                     entry.size, entry.mode = len(content), 0o600
                     packed.addfile(entry, io.BytesIO(content))
-                for folder in folders:
+                for folder in filter(Path.is_dir, folders):
                     packed.add(folder, arcname=f"originals/{folder.name}")
             file.flush()
             os.fsync(file.fileno())

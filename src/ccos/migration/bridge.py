@@ -153,7 +153,9 @@ class ToolMigrationBridge:
         config = self.rune_config.discovery
         if at_once is not None:
             config = dataclasses.replace(config, concurrency=at_once)
-        return await self._discoverer(config).discover(*paths)
+        # Absolute, so that a tool is found again from wherever somebody asks for it.
+        roots = [one.absolute() for one in paths or config.directories]
+        return await self._discoverer(config).discover(*roots)
 
     async def discover_and_migrate_tools(self) -> int:
         """Migrate the tools of the folders of the configuration; returns how many it migrated.

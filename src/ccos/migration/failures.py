@@ -79,7 +79,7 @@ def failure_of(tool: RuneTool, error: Exception, *, phase: str) -> MigrationErro
     return MigrationError(
         tool_name=tool.name,
         error_type=_kind(error, phase),
-        message=_told(tool.name, phase, message)[:_SHOWN],
+        message=_told(tool.name, error, phase, message)[:_SHOWN],
         context=context,
     )
 
@@ -129,9 +129,9 @@ _BY_PHASE: Final = {
 }
 
 
-def _told(name: str, phase: str, message: str) -> str:
+def _told(name: str, error: Exception, phase: str, message: str) -> str:
     """The message with the words by which the kinds of failure have always been recognised."""
     words = {"compile": "failed to compile", "register": "failed to register"}.get(phase)
-    if words is None or words in message:
+    if words is None or words in message or isinstance(error, SecurityViolationError):
         return message
     return f"Tool {name!r} {words}: {message}"

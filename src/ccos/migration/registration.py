@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -37,7 +37,6 @@ from ccos.migration.staging import Staged
 from ccos.resolution.risk import assess
 from ccos.storage import Storage, Transaction
 from ccos.storage.schema import (
-    capabilities,
     compiled_scripts,
     migrated_tools,
     script_tools,
@@ -128,11 +127,14 @@ class ToolRegistrar:
         self._marketplace.hold_still(transaction)
         before = self._before(connection, name, staged.script.script_id, prepared.manifest.id)
         self._refuse_foreign(prepared, before)
-        manifest = _with_free_version(connection, prepared.manifest)
+        manifest = _with_free_version(before["capability"]["versions"], prepared.manifest)
         self._store.save_in(transaction, staged.script)
-        transaction.execute(
-            sa.delete(compiled_scripts).where(compiled_scripts.c.script_id.in_(before["scripts"]))
-        )
+        if any(before["scripts"].values()):
+            transaction.execute(
+                sa.delete(compiled_scripts).where(
+                    compiled_scripts.c.script_id.in_(before["scripts"])
+                )
+            )
         self._store.register_tool_in(
             transaction,
             script_tool(staged.tool, staged.script.script_id, migration_id=migration_id),
@@ -142,7 +144,11 @@ class ToolRegistrar:
             transaction, manifest, actor=ACTOR, allow_breaking=force
         )
         migrated = _migrated(prepared, made.manifest.version, migration_id)
-        _replace_row(transaction, "migrated", name, _migrated_row(migrated, staged))
+        row = _migrated_row(migrated, staged)
+        if before["migrated"] is None:
+            transaction.execute(sa.insert(migrated_tools), row)
+        else:
+            _replace_row(transaction, "migrated", name, row)
         self._drop_unused(transaction, before, keep=staged.script.script_id)
         return Registered(migrated, before, frozenset(before["scripts"]))
 
@@ -191,6 +197,15 @@ class ToolRegistrar:
         self._marketplace.remove_in(
             transaction, migrated.metadata["capability_id"], actor=ACTOR, reason=reason
         )
+
+    def drop_in(self, transaction: Transaction, migrated: MigratedTool, *, reason: str) -> None:
+        """As :meth:`remove_in`, for a tool of which some parts are lost already."""
+        capability_id = migrated.metadata["capability_id"]
+        for what in ("tool", "migrated"):
+            _replace_row(transaction, what, migrated.original_name, None)
+        self._delete_unused(transaction, migrated.migrated_script_id)
+        if self._marketplace.is_registered_in(transaction, capability_id):
+            self._marketplace.remove_in(transaction, capability_id, actor=ACTOR, reason=reason)
 
     def set_active_in(self, transaction: Transaction, name: str, active: bool) -> bool:
         """Let a tool be called, or not; False if there is none of this name."""
@@ -270,38 +285,31 @@ def savepoint(transaction: Transaction) -> Iterator[None]:
     connection.exec_driver_sql("RELEASE SAVEPOINT tool")
 
 
-def _with_free_version(connection: sa.Connection, manifest: Manifest) -> Manifest:
+def _with_free_version(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> Manifest:
     """The manifest under a version that the marketplace can take for it.
 
     That is the declared one where it is newer than what is registered, and else the next one,
     by how much the change concerns callers. A version once used stays bound to its definition.
     """
-    query = sa.select(
-        capabilities.c.version,
-        capabilities.c.definition_hash,
-        capabilities.c.standing,
-        capabilities.c.manifest,
-    ).where(capabilities.c.id == manifest.id)
-    rows = connection.execute(query).all()
     if not rows:
         return manifest
-    taken = {row.version: row.definition_hash for row in rows}
+    taken = {row["version"]: row["definition_hash"] for row in rows}
     gone = (Standing.SUPERSEDED, Standing.REMOVED)
-    current = next((row for row in rows if row.standing not in gone), None)
+    current = next((row for row in rows if row["standing"] not in gone), None)
     wanted = manifest
     if current is not None:
-        same = _at(manifest, current.version)
-        if same.definition_hash() == current.definition_hash:
+        same = _at(manifest, current["version"])
+        if same.definition_hash() == current["definition_hash"]:
             return same
-        if parse_version(wanted.version).compare(current.version) <= 0:
+        if parse_version(wanted.version).compare(current["version"]) <= 0:
             wanted = _at(manifest, _next_version(current, manifest))
     while taken.get(wanted.version, wanted.definition_hash()) != wanted.definition_hash():
         wanted = _at(manifest, str(parse_version(wanted.version).bump_patch()))
     return wanted
 
 
-def _next_version(current: Any, manifest: Manifest) -> str:
-    before, now = json.loads(current.manifest), parse_version(current.version)
+def _next_version(current: Mapping[str, Any], manifest: Manifest) -> str:
+    before, now = json.loads(current["manifest"]), parse_version(current["version"])
     breaks = breaking_input_changes(before["input_schema"], manifest.input_schema)
     breaks += breaking_output_changes(before["output_schema"], manifest.output_schema)
     if breaks:

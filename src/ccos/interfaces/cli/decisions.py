@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from dataclasses import asdict
 from typing import Any, Final
 
 from ccos.capabilities import canonical_id, parse_manifest
 from ccos.errors import ApprovalNotFoundError, CapabilityError, ScriptNotFoundError
+from ccos.interfaces.cli.asking import can_ask, says_yes
 from ccos.interfaces.cli.budgets import amount, wish
 from ccos.interfaces.cli.candidates import manifest_fields
 from ccos.interfaces.cli.exits import ExitCode, UsageError
@@ -130,18 +129,9 @@ async def _extension_fields(
 
 async def confirmed(session: Session, verb: str, *, yes: bool) -> bool:
     """Whether to go on: without a terminal the command itself is the decision."""
-    if yes or session.screen.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if yes or not can_ask(session.screen):
         return True
-    session.screen.note(f"{verb}? [y/N]")
-    # A thread that waits in input() could not be interrupted.
-    typed = asyncio.Event()
-    loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
-    loop.add_reader(terminal, typed.set)
-    try:
-        await typed.wait()
-    finally:
-        loop.remove_reader(terminal)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return await says_yes(session.screen, f"{verb}?")
 
 
 async def approve(
