@@ -38,6 +38,7 @@ from ccos.marketplace import Marketplace, Registration
 from ccos.providers.base import Invoker
 from ccos.providers.graphql import GraphQlInvoker
 from ccos.providers.http import HttpInvoker
+from ccos.providers.http_template import HttpTemplateInvoker
 from ccos.providers.launcher import Launcher
 from ccos.providers.local import LocalInvoker
 from ccos.providers.mcp import McpInvoker
@@ -183,6 +184,7 @@ class Ccos:
             "mcp_prompt": mcp,
             "openapi": OpenApiInvoker(egress, secrets),
             "http": HttpInvoker(egress, secrets),
+            "http_template": HttpTemplateInvoker(egress, secrets),
             "graphql": GraphQlInvoker(egress, secrets),
         }
         modules, requests = host_modules(), EgressRequests(egress)

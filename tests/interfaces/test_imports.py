@@ -309,3 +309,85 @@ def test_an_mcp_server_that_does_not_start_is_a_failure(ccos: Run) -> None:
     result = ccos("import", "mcp", "command:/nowhere/at/all", "--json")
     assert result.code == 1
     assert lines(result)[0]["error"]
+
+
+CURL = "curl 'https://shop.example/items/42?lang=en' -H 'X-Api-Key: hunter2'"
+
+
+def test_a_curl_command_is_shown_and_registered_once_it_is_confirmed(ccos: Run) -> None:
+    words = ["import", "http", "--from-curl", CURL]
+    refused = ccos(*words)
+    assert refused.code == 2
+    assert "no terminal to ask at" in refused.err
+    assert ccos(*words, "--json").code == 2
+    dry = ccos(*words, "--dry-run")
+    assert dry.code == 0
+    assert '"item_id": {' in dry.out
+    assert "SHOP_EXAMPLE_X_API_KEY" in dry.out
+    done = ccos(*words, "--yes", "--by", "ann", "--name", "shop.item", "--json")
+    assert done.code == 0, done.err
+    assert lines(done)[0]["registered"] == {"registered": 1}
+    assert lines(done)[0]["capabilities"][0]["id"] == "shop.item"
+    shown = ccos("capabilities", "show", "shop.item", "--json")
+    assert shown.json["versions"][0]["manifest"]["provenance"]["source"] == "http_example"
+    assert "hunter2" not in dry.out + done.out + shown.out
+
+
+def test_a_terminal_is_asked(ccos: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, True]
+    asked = []
+
+    async def confirmed(session: Any, verb: str, *, yes: bool) -> bool:
+        asked.append(verb)
+        return answers.pop(0)
+
+    monkeypatch.setattr("ccos.interfaces.cli.imports_http.confirmed", confirmed)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    words = ["import", "http", "--from-curl", CURL]
+    assert "Nothing was registered" in ccos(*words).err
+    assert "Registered: 1 registered" in ccos(*words).out
+    assert asked == ["Register 1 capability"] * 2
+
+
+def test_the_request_of_a_learned_endpoint_is_printed(ccos: Run, home: Path) -> None:
+    words = ["import", "http", "--from-curl", CURL, "--arguments"]
+    given = '{"item_id": 7, "lang": "de"}'
+    for name in ("GET /items/{item_id}", "http.shop_example.get.items.item_id"):
+        shown = ccos(*words, given, "--request", name, "--json").json
+        assert shown["url"] == "https://shop.example/items/7?lang=de"
+        assert shown["headers"]["x-api-key"] == "$SHOP_EXAMPLE_X_API_KEY"
+    assert ccos(*words, "{}", "--request", name).code == 1
+    assert ccos(*words, "{}", "--request", "x").code == 4
+    assert ccos(*words, "{}").code == 2
+    assert not home.exists()
+
+
+def test_files_of_examples_are_learned_from(ccos: Run, tmp_path: Path, service: Service) -> None:
+    url, answers = service
+    answers["/items/7"] = {"data": {"name": "tea"}}
+    examples = [
+        {"request": {"url": f"{url}/items/{n}"}, "response": {"body": {"data": {"name": "x"}}}}
+        for n in (1, 2)
+    ]
+    file = written(tmp_path / "examples.json", {"examples": [*examples, {"request": {}}]})
+    words = ["import", "http", file, "--response-path", "/data", "--name", "shop.item"]
+    done = ccos(*words, "--yes", "--json")
+    assert done.code == 0, done.err
+    assert lines(done)[0]["quarantined"][0]["where"] == "/examples/2"
+    called = ccos("call", "shop.item", "--arg", "item_id=7", "--json")
+    assert called.json["value"] == {"name": "tea"}
+    command = written(tmp_path / "command.txt", CURL)
+    assert ccos("import", "http", "--from-curl", f"@{command}", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--from-curl", "wget x"],
+        ["--from-curl", CURL, "--from-curl", "curl https://b.example", "--name", "x", "--dry-run"],
+    ],
+)
+def test_what_teaches_nothing(ccos: Run, words: list[str]) -> None:
+    assert ccos("import", "http", *words, *(["--dry-run"] if words else [])).code in (1, 2)

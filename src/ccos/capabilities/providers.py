@@ -233,6 +233,38 @@ class HttpProvider(_Model):
     timeout_seconds: Seconds = 30.0
 
 
+class HttpField(_Model):
+    """One query parameter, header or form field of a template: an argument, or always the same."""
+
+    location: Literal["query", "header", "form"]
+    name: ShortText
+    """Name on the wire."""
+    argument: ShortText | None = None
+    value: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    """What is sent where no argument is named."""
+
+
+class HttpTemplateProvider(_Model):
+    """An HTTP request with places for arguments, and the part of the answer that is the result."""
+
+    type: Literal["http_template"] = "http_template"
+    base_url: Url
+    method: Literal["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"]
+    path: Annotated[str, StringConstraints(max_length=4000, pattern=r"^/")]
+    """Template with ``{argument}`` in the place of an argument."""
+    fields: Annotated[tuple[HttpField, ...], Field(max_length=500)] = ()
+    body: Any = None
+    """A JSON or text body, as it is sent without arguments."""
+    body_places: dict[str, str] = Field(default_factory=dict, max_length=500)
+    """Argument to its place in ``body``, a JSON Pointer (RFC 6901)."""
+    content_type: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Media type of the body; None for a request without one."""
+    response_path: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """JSON Pointer to the result in the answer; empty for all of it."""
+    auth: tuple[SecretReference, ...] = ()
+    timeout_seconds: Seconds = 30.0
+
+
 class GraphQlProvider(_Model):
     """A root field of a GraphQL API; the arguments of a call are the variables of the document."""
 
@@ -273,6 +305,7 @@ Provider = Annotated[
     | McpPromptProvider
     | OpenApiProvider
     | HttpProvider
+    | HttpTemplateProvider
     | GraphQlProvider
     | ScriptProvider,
     Field(discriminator="type"),
@@ -290,6 +323,8 @@ def provider_url(provider: Any) -> str | None:
             return url
         case OpenApiProvider(base_url=url) | HttpProvider(base_url=url):
             return url
+        case HttpTemplateProvider(base_url=url):
+            return url
         case GraphQlProvider(endpoint=url):
             return url
         case _:
@@ -306,7 +341,11 @@ def auth_references(provider: Any) -> tuple[SecretReference, ...]:
             | HttpProvider(auth=auth)
         ):
             return () if auth is None else (auth,)
-        case OpenApiProvider(auth=auth) | GraphQlProvider(auth=auth):
+        case (
+            OpenApiProvider(auth=auth)
+            | GraphQlProvider(auth=auth)
+            | HttpTemplateProvider(auth=auth)
+        ):
             return auth
         case _:
             return ()

@@ -23,9 +23,9 @@ from ccos.providers.graphql_answers import read_answer
 from ccos.providers.http_bodies import json_body
 from ccos.providers.http_client import send
 from ccos.providers.http_credentials import Credentials
+from ccos.providers.http_preview import named_credentials
 from ccos.providers.http_request import HttpRequest, assemble, is_unknown_host
 from ccos.providers.http_tokens import AccessTokens
-from ccos.providers.openapi import named_credentials
 
 _ACCEPT: Final = "application/graphql-response+json, application/json;q=0.9"
 

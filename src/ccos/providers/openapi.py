@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from ccos.capabilities import (
-    CertificateReference,
     Manifest,
-    OAuth2Reference,
     OpenApiParameter,
     OpenApiProvider,
-    SchemaValidator,
-    SecretReference,
 )
 from ccos.errors import (
     CapabilityFailedError,
-    InvalidArgumentsError,
     InvalidManifestError,
     ProviderUnavailableError,
 )
@@ -26,12 +19,12 @@ from ccos.providers.base import Secrets
 from ccos.providers.http_bodies import build_body, json_body
 from ccos.providers.http_client import HttpClient, call
 from ccos.providers.http_credentials import Credentials
+from ccos.providers.http_preview import PREVIEWED_KEY, named_credentials, preview
 from ccos.providers.http_request import HttpRequest, assemble, is_unknown_host
 from ccos.providers.http_tokens import AccessTokens
 from ccos.providers.media_types import BodyKind, body_kind
 from ccos.providers.parameter_styles import (
     Pairs,
-    escape,
     fill_path,
     header_text,
     is_token,
@@ -114,26 +107,17 @@ def preview_request(manifest: Manifest, arguments: dict[str, Any]) -> dict[str, 
     provider = manifest.provider
     if not isinstance(provider, OpenApiProvider):
         raise InvalidManifestError(f"{manifest.id} is not an OpenAPI operation.")
-    faults = SchemaValidator(manifest.input_schema).faults(arguments)
-    if faults:
-        raise InvalidArgumentsError(
-            f"The arguments of {manifest.id} are not valid: {faults[0].message}",
-            details={"faults": [{"path": one.path, "message": one.message} for one in faults]},
-        )
-    request = build_request(
+    return preview(
         manifest,
-        provider,
         arguments,
-        credentials=named_credentials(provider.auth),
-        idempotency_key="the same for every attempt",
+        lambda: build_request(
+            manifest,
+            provider,
+            arguments,
+            credentials=named_credentials(provider.auth),
+            idempotency_key=PREVIEWED_KEY,
+        ),
     )
-    body: Any = None
-    if request.content is not None:
-        try:
-            body = request.content.decode()
-        except UnicodeDecodeError:
-            body = {"base64": base64.b64encode(request.content).decode()}
-    return {"method": request.method, "url": request.url, "headers": request.headers, "body": body}
 
 
 def build_request(
@@ -187,29 +171,6 @@ def build_request(
         credentials=credentials,
         idempotency_key=idempotency_key,
     )
-
-
-def named_credentials(references: Iterable[SecretReference]) -> Credentials:
-    """Names in the places of secrets, written so that nobody takes them for the secrets."""
-    named = Credentials()
-    for reference in references:
-        text = f"${reference.environment[0]}"
-        if isinstance(reference, CertificateReference):
-            continue  # it is shown when the connection opens, and is no part of the request
-        if isinstance(reference, OAuth2Reference):
-            named.headers["Authorization"] = f"Bearer {text}"
-            continue
-        if reference.scheme == "basic":
-            text = f"Basic base64({text})"
-        elif reference.scheme == "bearer":
-            text = f"Bearer {text}"
-        if reference.location == "query":
-            named.query.append((escape(reference.name), text))
-        elif reference.location == "cookie":
-            named.cookies.append((reference.name, text))
-        else:
-            named.headers[reference.name] = text
-    return named
 
 
 def _serialised(content_type: str, value: Any) -> str:

@@ -186,6 +186,72 @@ async def mcp(
     )
 
 
+@app.command
+async def http(
+    *sources: Annotated[
+        str, Parameter(help="HAR files that a browser saved, or files of examples.")
+    ],
+    from_curl: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            allow_leading_hyphen=True,
+            help="A curl command, @file, or - for standard input. It is read, never run.",
+        ),
+    ] = None,
+    path: Annotated[
+        str | None, Parameter(help="Path template for the examples that fit it: /users/{name}.")
+    ] = None,
+    response_path: Annotated[
+        str, Parameter(help="JSON Pointer to the result in the answers, such as /data/items.")
+    ] = "",
+    fix: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="Parameter that stays as it is in the example."),
+    ] = None,
+    name: Annotated[
+        str | None, Parameter(help="Id of the capability, where there is one endpoint.")
+    ] = None,
+    select: Select = None,
+    request: Request = None,
+    arguments: Arguments = None,
+    dry_run: DryRun = False,
+    yes: Annotated[
+        bool, Parameter(name=("--yes", "-y"), negative="", help="Register without asking.")
+    ] = False,
+    force: Force = False,
+    by: By = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Make capabilities of requests that somebody made: curl commands, HAR files, examples.
+
+    What was learned is shown with its input schema, and registered once you confirm it; without a
+    terminal that takes --yes. Secrets are never kept: each becomes the name of an environment
+    variable. Examples are {"examples": [{"request": {"method", "url", "headers", "body"},
+    "response": {"status", "body"}}]}.
+    """
+    from ccos.interfaces.cli.imports_http import Lessons, import_examples, show_template
+
+    if not sources and not from_curl:
+        raise UsageError("Name a file, or give a command with --from-curl.")
+    if arguments is not None and request is None:
+        raise UsageError("--arguments belong to --request.")
+    lessons = Lessons(
+        tuple(sources),
+        tuple(from_curl or ()),
+        path=path,
+        response_path=response_path,
+        fixed=tuple(fix or ()),
+        name=name,
+        select=select,
+    )
+    if request is not None:
+        return show_template(lessons, request, read_arguments((), arguments), common)
+    return await import_examples(
+        lessons, dry_run=dry_run, yes=yes, force=force, by=by, common=common
+    )
+
+
 def _pairs(listed: list[str] | tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in listed:

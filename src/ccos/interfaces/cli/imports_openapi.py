@@ -22,7 +22,7 @@ from ccos.importers.openapi import (
 )
 from ccos.importers.openapi.document import MAXIMUM_BYTES
 from ccos.interfaces.cli.exits import ExitCode, UsageError
-from ccos.interfaces.cli.imports_report import Progress, Report, Totals, changes, show
+from ccos.interfaces.cli.imports_report import Progress, Report, Totals, changes, show, show_preview
 from ccos.interfaces.cli.options import LongCommon
 from ccos.interfaces.cli.session import Session, opened, screen_of
 from ccos.providers.openapi import preview_request
@@ -142,17 +142,7 @@ async def show_request(
         raise UsageError(
             f"{operation!r} names several operations.", next_step=f"Use one of {listed}"
         )
-    request = preview_request(matching[0], arguments)
-    screen.document({"capability": matching[0].id, **request})
-    screen.text(f"{request['method']} {request['url']}")
-    for name, value in request["headers"].items():
-        screen.text(f"{name}: {value}")
-    if request["body"] is not None:
-        screen.text("")
-        if isinstance(request["body"], str):
-            screen.text(request["body"])
-        else:
-            screen.value(request["body"])
+    show_preview(matching[0].id, preview_request(matching[0], arguments), screen)
     return ExitCode.DONE
 
 

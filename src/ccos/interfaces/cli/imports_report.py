@@ -170,6 +170,20 @@ def show(report: Report, screen: Screen, *, alone: bool) -> None:
         screen.text(f"Not registered: {withheld.capability_id}: {withheld.reason}")
 
 
+def show_preview(capability_id: str, request: dict[str, Any], screen: Screen) -> None:
+    """Show a request that would be sent."""
+    screen.document({"capability": capability_id, **request})
+    screen.text(f"{request['method']} {request['url']}")
+    for name, value in request["headers"].items():
+        screen.text(f"{name}: {value}")
+    if request["body"] is not None:
+        screen.text("")
+        if isinstance(request["body"], str):
+            screen.text(request["body"])
+        else:
+            screen.value(request["body"])
+
+
 def _required(manifest: Manifest) -> list[str]:
     schema = manifest.input_schema
     required = schema.get("required", []) if isinstance(schema, dict) else []
