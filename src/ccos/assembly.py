@@ -398,11 +398,14 @@ class Ccos:
         source: str,
         *,
         name: str = "plan",
+        function: str | None = None,
         arguments: dict[str, Any] | None = None,
         principal: str = "agent",
     ) -> Outcome:
         """Equivalent to ``runtime.run``: run a plan, or park it where something is missing."""
-        return await self.runtime.run(source, name=name, arguments=arguments, principal=principal)
+        return await self.runtime.run(
+            source, name=name, function=function, arguments=arguments, principal=principal
+        )
 
     async def settled(self, execution_id: str) -> Outcome:
         """Equivalent to ``runtime.settled``: wait for the outcome of a parked execution."""

@@ -537,3 +537,36 @@ async def test_a_request_whose_answer_never_came_is_left_to_a_person(
         (recovered,) = await ccos.runtime.recover()
         assert unknown(recovered).execution_id == identity
         assert asked["POST"] == 1
+
+
+MANY_TOOLS = """
+#[tool(desc = "Adds what comes next")]
+#[param(name = "x", type = "integer")]
+#[param(name = "y", type = "integer", required = false)]
+pub async fn add(x, y) { [ccos::call("late.one", #{x}).await?, y] }
+
+pub fn other() { 0 }
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (NAME, MANY_TOOLS),
+        ("plan.py", "async def add(x, y=None):\n    return [await late.one(x=x), y]\n0"),
+    ],
+)
+async def test_one_function_of_several_can_be_run_and_waits(
+    tmp_path: Path, store: dict[str, str], name: str, text: str
+) -> None:
+    async with opened(tmp_path, **DETECTING, **store) as ccos:
+        outcome = await ccos.run(text, name=name, function="add", arguments={"x": 4})
+        ticket = parked(outcome).execution_id
+        await change(ccos, sa.update(executions).values(snapshot=None))
+    async with opened(tmp_path, **DETECTING, **store) as ccos:
+        assert (await ccos.runtime.execution(ticket)).function == "add"
+        await ccos.register("late.one", increment)
+        assert value(await ccos.runtime.resume(ticket)) == [5, None]
+        error = failure(await ccos.run(text, name=name, function="nothing"))
+        assert isinstance(error, PlanError)

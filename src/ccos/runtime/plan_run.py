@@ -119,7 +119,8 @@ class PlanRun:
                     return await self._resume(snapshot)
                 await self._stop_calls()
             self._unseen = set(self._writer.recorded)
-            beginning = Beginning(arguments=self._writer.execution.arguments)
+            execution = self._writer.execution
+            beginning = Beginning(execution.function, execution.arguments)
             async with self._session(made=0) as session:
                 return await self._drive(session, await session.start(beginning))
         except ReplayMismatchError as error:

@@ -63,7 +63,8 @@ class ExecutionKind(StrEnum):
 class Execution:
     """An execution as stored, without its journal.
 
-    ``program`` is the capability id of a call, or the text of a plan.
+    ``program`` is the capability id of a call, or the text of a plan; ``function`` is the one of a
+    plan that is run, where that is not what its language runs by itself.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Execution:
     updated_at: float
     claims: int = 0
     """How often it was taken up after its first run began."""
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ def insert_execution(transaction: Transaction, execution: Execution, **values: A
             "created_at": execution.created_at,
             "updated_at": time.time(),
             "claims": execution.claims,
+            "function": execution.function,
             **values,
         },
     )
@@ -414,6 +417,7 @@ def _execution(row: Any) -> Execution:
         created_at=row.created_at,
         updated_at=row.updated_at,
         claims=row.claims,
+        function=row.function,
     )
 
 

@@ -142,6 +142,7 @@ class Runtime:
         source: str,
         *,
         name: str = "plan",
+        function: str | None = None,
         arguments: dict[str, Any] | None = None,
         principal: str = "agent",
     ) -> Outcome:
@@ -151,8 +152,11 @@ class Runtime:
             source: Its text; the result is its last expression, or in Rune what ``main`` returns,
                 or ``call`` of a tool.
             name: What people call it, such as its file name; its ending tells the language.
-            arguments: By name, JSON data. They are there as variables, and in Rune as the
-                arguments of ``main``, or as the one argument of ``call``.
+            function: A function of it that gives the result in place of what the text gives by
+                itself; the text is run first where it has something to run.
+            arguments: By name, JSON data, for the function. Without one they are there as
+                variables, and in Rune as the arguments of ``main``, or as the one argument of
+                ``call``.
             principal: Who runs it, for the audit trail.
 
         Raises:
@@ -170,7 +174,9 @@ class Runtime:
             )
         data = _checked_arguments(arguments)
         runnable = await self._languages.read(source, name=name)
-        execution = self._new(ExecutionKind.PLAN, name, source, data, principal, runnable.plan.hash)
+        execution = self._new(
+            ExecutionKind.PLAN, name, source, data, principal, runnable.plan.hash, function
+        )
         writer = self._around.writer(execution, stored=False)
         run = PlanRun(self._around, runnable, writer, self._limits)
         return await self._carry_out(execution.id, run.run)
@@ -499,6 +505,7 @@ class Runtime:
         arguments: dict[str, Any],
         principal: str,
         program_hash: str = "",
+        function: str | None = None,
     ) -> Execution:
         now = time.time()
         return Execution(
@@ -515,6 +522,7 @@ class Runtime:
             worker_id=self._around.worker_id,
             created_at=now,
             updated_at=now,
+            function=function,
         )
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ccos.errors import SchemaTooNewError
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest revision; a test holds it against the revision files."""
 
 _LOCK_KEY: Final = 0x43434F53

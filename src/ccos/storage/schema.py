@@ -59,6 +59,7 @@ executions = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("updated_at", Time, nullable=False),
     sa.Column("claims", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("function", sa.Text),
     sa.Index(
         "executions_not_ended",
         "state",

@@ -76,6 +76,9 @@ async def run(
     plan: PlanFile,
     /,
     *,
+    function: Annotated[
+        str | None, Parameter(help="The function whose value is wanted, in place of the text's.")
+    ] = None,
     arg: Arg = (),
     arguments: Arguments = None,
     wait: Wait = True,
@@ -88,7 +91,13 @@ async def run(
     """
     data = read_arguments(arg, arguments)
     return await run_text(
-        read_input(plan), _name(plan), data, wait=wait, timeout=timeout, common=common
+        read_input(plan),
+        _name(plan),
+        data,
+        function=function,
+        wait=wait,
+        timeout=timeout,
+        common=common,
     )
 
 
@@ -97,6 +106,7 @@ async def run_text(
     name: str,
     arguments: dict[str, Any],
     *,
+    function: str | None = None,
     wait: bool,
     timeout: float | None,
     common: Common,
@@ -106,7 +116,11 @@ async def run_text(
         return await _carry_out(
             session,
             lambda: session.ccos.run(
-                source, name=name, arguments=arguments, principal=session.settings.approver
+                source,
+                name=name,
+                function=function,
+                arguments=arguments,
+                principal=session.settings.approver,
             ),
             wait=wait,
             timeout_seconds=timeout,
