@@ -25,7 +25,7 @@ GROUPS = {
     "script": ["run", "check", "list", "show", "delete"],
     "engine": ["health", "stats"],
     "tools": ["discover", "list", "show", "call"],
-    "import": ["openapi", "mcp", "http"],
+    "import": ["openapi", "graphql", "mcp", "http"],
     "migration": [
         *("migrate", "status", "list", "validate", "rollback", "reload", "cleanup", "report"),
     ],

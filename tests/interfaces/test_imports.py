@@ -391,3 +391,34 @@ def test_files_of_examples_are_learned_from(ccos: Run, tmp_path: Path, service: 
 )
 def test_what_teaches_nothing(ccos: Run, words: list[str]) -> None:
     assert ccos("import", "http", *words, *(["--dry-run"] if words else [])).code in (1, 2)
+
+
+SCHEMA = """
+type Query { book(id: ID!): Book }
+type Mutation { addBook(title: String!): Book }
+type Book { id: ID! title: String }
+"""
+
+
+def test_a_graphql_schema_is_imported(ccos: Run, tmp_path: Path) -> None:
+    pytest.importorskip("graphql", reason="graphql-core is not installed")
+    file = written(tmp_path / "shop.graphql", SCHEMA)
+    words = ["import", "graphql", file, "--endpoint", "https://shop.example/graphql", "--json"]
+    dry = ccos(*words, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert (lines(dry)[0]["operations"], lines(dry)[0]["imported"]) == (2, 2)
+    assert lines(dry)[0]["quarantined"] == []
+    assert lines(ccos(*words))[0]["registered"] == {"registered": 2}
+    assert lines(ccos(*words))[0]["registered"] == {"unchanged": 2}
+    request = [*words, "--arguments", '{"id": "7"}', "--request"]
+    for name in ("book", "query.book"):
+        shown = ccos(*request, name).json
+        assert shown["url"] == "https://shop.example/graphql"
+        assert json.loads(shown["body"])["variables"] == {"id": "7"}
+    chosen = ccos(*request, "book", "--selection", "book={ title }").json
+    assert "id title" not in " ".join(json.loads(chosen["body"])["query"].split())
+    assert ccos(*request, "nothing").code == 4
+    assert ccos("import", "graphql", tmp_path / "absent.graphql", "--dry-run").code == 1
+    assert ccos("import", "graphql", "--dry-run").code == 2
+    folder = ccos("import", "graphql", tmp_path, "--dry-run", "--json")
+    assert lines(folder)[0]["needs_base_url"] is True

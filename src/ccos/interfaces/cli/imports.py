@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -109,7 +110,7 @@ async def openapi(
         external=external,
         api=api,
         base_url=base_url,
-        variables=_pairs(variable or ()),
+        variables=_pairs("--variable", variable or ()),
         prefer_security=tuple(prefer_security or ()),
     )
     if request is not None:
@@ -119,6 +120,66 @@ async def openapi(
             sources[0], wishes, request, read_arguments((), arguments), common
         )
     return await import_sources(sources, wishes, dry_run=dry_run, force=force, by=by, common=common)
+
+
+@app.command
+async def graphql(
+    *sources: Annotated[
+        str,
+        Parameter(help="Schemas: files, folders, URLs of files, or endpoints, which are asked."),
+    ],
+    endpoint: Annotated[
+        str | None, Parameter(help="Where operations are sent; the endpoint that was asked.")
+    ] = None,
+    subscriptions_endpoint: Annotated[
+        str | None, Parameter(help="Where subscriptions are sent, if elsewhere.")
+    ] = None,
+    api: Annotated[str | None, Parameter(help="Short name for the API.")] = None,
+    selection: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="name={ … }: what is asked of the result of a field, in place of what is chosen "
+            "by rule.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, Parameter(help="Environment variable that holds the token of the API.")
+    ] = None,
+    select: Select = None,
+    request: Request = None,
+    arguments: Arguments = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    by: By = None,
+    common: Common = COMMON,
+) -> ExitCode:
+    """Make a capability of every query, mutation and subscription of GraphQL schemas.
+
+    A schema is its type definitions or the answer to an introspection query. Exit code 1 if a
+    schema that was named cannot be read.
+    """
+    from ccos.interfaces.cli.imports_graphql import Wishes, import_schemas, show_request
+
+    if not sources:
+        raise UsageError("Name a file, a folder or a URL.")
+    if arguments is not None and request is None:
+        raise UsageError("--arguments belong to --request.")
+    wishes = Wishes(
+        endpoint=endpoint,
+        subscriptions_endpoint=subscriptions_endpoint,
+        api=api,
+        select=select,
+        selections=_pairs("--selection", selection or ()),
+        token=token,
+    )
+    if request is not None:
+        if len(sources) != 1:
+            raise UsageError("--request needs exactly one schema.")
+        return await show_request(
+            sources[0], wishes, request, read_arguments((), arguments), common
+        )
+    return await import_schemas(sources, wishes, dry_run=dry_run, force=force, by=by, common=common)
 
 
 @app.command
@@ -252,11 +313,11 @@ async def http(
     )
 
 
-def _pairs(listed: list[str] | tuple[str, ...]) -> dict[str, str]:
+def _pairs(option: str, listed: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in listed:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--variable {pair} is not of the form name=value.")
+            raise UsageError(f"{option} {pair} is not of the form name=value.")
         found[name] = value
     return found

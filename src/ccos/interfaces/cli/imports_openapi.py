@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from ccos.errors import CcosError, ImportDocumentError, UnknownCapabilityError
+from ccos.errors import UnknownCapabilityError
 from ccos.importers.openapi import (
     ImportedApi,
     Loader,
@@ -20,16 +19,23 @@ from ccos.importers.openapi import (
     import_openapi,
     read_document,
 )
-from ccos.importers.openapi.document import MAXIMUM_BYTES
 from ccos.interfaces.cli.exits import ExitCode, UsageError
-from ccos.interfaces.cli.imports_report import Progress, Report, Totals, changes, show, show_preview
+from ccos.interfaces.cli.imports_report import Report, show_preview
+from ccos.interfaces.cli.imports_sources import (
+    Document,
+    documents,
+    fetched,
+    import_documents,
+    is_url,
+    maybe_opened,
+    one_document,
+    read_file,
+)
 from ccos.interfaces.cli.options import LongCommon
-from ccos.interfaces.cli.session import Session, opened, screen_of
+from ccos.interfaces.cli.session import Session, screen_of
 from ccos.providers.openapi import preview_request
-from ccos.resolution.registration import register_imported
 
 _SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
-_FETCH_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +52,6 @@ class Wishes:
     base_url: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     prefer_security: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    location: str
-    folder: Path | None
-    """Where files that it refers to may lie; None for a URL."""
-    named: bool
-    """Whether the command line names it, and not only its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +72,16 @@ async def import_sources(
     common: LongCommon,
 ) -> ExitCode:
     """Import every description, say what came of each, and register what can be used."""
-    screen = screen_of(common)
-    documents = [one for source in sources for one in _documents(source)]
-    totals, lost = Totals(), False
-    progress = Progress(len(documents), screen)
-    needs_session = not dry_run or wishes.egress or any(one.folder is None for one in documents)
-    async with _maybe_opened(common, needs_session) as session:
-        for number, document in enumerate(documents):
-            report = await _report(document, wishes, session)
-            if session is not None and not dry_run and report.capabilities:
-                try:
-                    report.changed = await changes(session.ccos.marketplace, report.capabilities)
-                    report.registered = await register_imported(
-                        session.ccos.marketplace,
-                        report.capabilities,
-                        source="openapi_document",
-                        reference=document.location,
-                        by=session.by(by),
-                        force=force,
-                    )
-                except CcosError as error:
-                    report.error = error.message
-                    lost = True
-            lost = lost or (bool(report.error) and document.named)
-            totals.add(report)
-            show(report, screen, alone=len(documents) == 1)
-            progress.step(number + 1, document.location)
-    screen.json_line({"summary": totals.summary()})
-    screen.text(totals.text())
-    if totals.unusable == len(documents):
-        lost = True
-    return ExitCode.FAILED if lost else ExitCode.DONE
+    return await import_documents(
+        [one for source in sources for one in documents(source, _SUFFIXES)],
+        partial(_report, wishes),
+        kind="openapi_document",
+        fetches=wishes.egress,
+        dry_run=dry_run,
+        force=force,
+        by=by,
+        common=common,
+    )
 
 
 async def show_request(
@@ -115,16 +91,12 @@ async def show_request(
 
     Raises:
         UnknownCapabilityError: No operation has this name.
-        UsageError: Several have.
+        UsageError: Several have, or the source is a folder.
         InvalidArgumentsError: The arguments do not fit.
     """
-    documents = _documents(source)
-    if [one.named for one in documents] != [True]:
-        raise UsageError("--request needs one description, not a folder.")
-    (document,) = documents
-    screen = screen_of(common)
-    async with _maybe_opened(common, wishes.egress or document.folder is None) as session:
-        found = (await _imported(document, wishes, session)).api
+    document = one_document(source, _SUFFIXES)
+    async with maybe_opened(common, wishes.egress or document.folder is None) as session:
+        found = (await _imported(wishes, document, session)).api
     matching = [
         one
         for one in found.capabilities
@@ -142,7 +114,7 @@ async def show_request(
         raise UsageError(
             f"{operation!r} names several operations.", next_step=f"Use one of {listed}"
         )
-    show_preview(matching[0].id, preview_request(matching[0], arguments), screen)
+    show_preview(matching[0].id, preview_request(matching[0], arguments), screen_of(common))
     return ExitCode.DONE
 
 
@@ -153,59 +125,45 @@ def _line(api: ImportedApi, capability_id: str) -> str:
     return f"{steps[-1].upper()} {path}"
 
 
-def _documents(source: str) -> list[_Document]:
-    if source.startswith(("http://", "https://")):
-        return [_Document(source, None, named=True)]
-    path = Path(source)
-    if not path.is_dir():
-        return [_Document(source, path.parent, named=True)]
-    files = (one for one in path.rglob("*") if one.suffix.lower() in _SUFFIXES)
-    return [_Document(str(one), path, named=False) for one in sorted(files) if one.is_file()]
-
-
-async def _report(document: _Document, wishes: Wishes, session: Session | None) -> Report:
-    report = Report(document.location)
-    try:
-        done = await _imported(document, wishes, session)
-    except CcosError as error:
-        report.error = error.message
-        report.quarantined = [{"operation": "", "reason": error.message, "where": ""}]
-        return report
+async def _report(wishes: Wishes, document: Document, session: Session | None) -> Report:
+    done = await _imported(wishes, document, session)
     found = done.api
-    report.seconds = done.seconds
-    report.title, report.version = found.title, found.version
-    report.capabilities = found.capabilities
-    report.quarantined = [
-        {"operation": one.operation, "reason": one.reason, "where": one.place}
-        for one in found.quarantined
-    ]
-    report.more = {
-        "needs_base_url": found.needs_base_url,
-        "notes": [{"where": one.place, "reason": one.reason} for one in done.notes],
-        "incoming": [
-            {
-                "kind": one.kind,
-                "name": one.name,
-                "method": one.method,
-                "url": one.url,
-                "operation": one.operation,
-                "where": one.place,
-            }
-            for one in found.incoming
+    return Report(
+        document.location,
+        found.title,
+        found.version,
+        found.capabilities,
+        [
+            {"operation": one.operation, "reason": one.reason, "where": one.place}
+            for one in found.quarantined
         ],
-    }
-    return report
+        done.seconds,
+        more={
+            "needs_base_url": found.needs_base_url,
+            "notes": [{"where": one.place, "reason": one.reason} for one in done.notes],
+            "incoming": [
+                {
+                    "kind": one.kind,
+                    "name": one.name,
+                    "method": one.method,
+                    "url": one.url,
+                    "operation": one.operation,
+                    "where": one.place,
+                }
+                for one in found.incoming
+            ],
+        },
+    )
 
 
-async def _imported(document: _Document, wishes: Wishes, session: Session | None) -> _Done:
-    fetched = None
-    if document.folder is None:
-        assert session is not None
-        fetched = await _fetched(document.location, session, vouched=True)
+async def _imported(wishes: Wishes, document: Document, session: Session | None) -> _Done:
+    given: bytes | None = None
+    if document.folder is None and session is not None:
+        given = await fetched(document.location, session, vouched=True)
     loader = _loader(document, wishes, session)
 
     def work() -> _Done:
-        content = _content(document.location) if fetched is None else fetched
+        content = read_file(document.location) if given is None else given
         notes: list[Note] = []
         started = time.perf_counter()
         api = import_openapi(
@@ -225,57 +183,21 @@ async def _imported(document: _Document, wishes: Wishes, session: Session | None
     return await asyncio.to_thread(work)
 
 
-def _content(location: str) -> bytes:
-    try:
-        with Path(location).open("rb") as file:
-            return file.read(MAXIMUM_BYTES + 1)
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else None
-        raise ImportDocumentError(
-            f"{location} cannot be read: {said or error}.",
-            next_step="Name a file or folder that exists, or a URL.",
-        ) from error
-
-
-async def _fetched(url: str, session: Session, *, vouched: bool) -> bytes:
-    hosts = frozenset({urlsplit(url).hostname or ""}) if vouched else frozenset[str]()
-    response = await session.ccos.egress.request(
-        "GET",
-        url,
-        headers={"Accept": "application/json, application/yaml, */*;q=0.5"},
-        purpose="api-description",
-        extra_allowed_hosts=hosts,
-        timeout_seconds=_FETCH_SECONDS,
-    )
-    if response.status != 200:
-        raise ImportDocumentError(f"{url} answered with status {response.status}.")
-    return response.body
-
-
-def _loader(document: _Document, wishes: Wishes, session: Session | None) -> Loader | None:
+def _loader(document: Document, wishes: Wishes, session: Session | None) -> Loader | None:
     """Gives the other documents that the caller allows; it is used in a thread."""
     beside = documents_under(document.folder) if wishes.files and document.folder else None
     loop = asyncio.get_running_loop()
     own_host = urlsplit(document.location).hostname if document.folder is None else None
 
     def load(location: str) -> Mapping[str, Any] | None:
-        if not location.startswith(("http://", "https://")):
+        if not is_url(location):
             return beside(location) if beside else None
         if not wishes.egress or session is None:
             return None
         vouched = urlsplit(location).hostname == own_host
         fetching = asyncio.run_coroutine_threadsafe(
-            _fetched(location, session, vouched=vouched), loop
+            fetched(location, session, vouched=vouched), loop
         )
         return read_document(fetching.result(), location=location)
 
     return load if wishes.files or wishes.egress else None
-
-
-@contextlib.asynccontextmanager
-async def _maybe_opened(common: LongCommon, wanted: bool) -> AsyncIterator[Session | None]:
-    if not wanted:
-        yield None
-        return
-    async with opened(common) as session:
-        yield session
