@@ -19,6 +19,7 @@ MAX_RESPONSE_HEADERS = 256
 MAX_RESPONSE_HEADER_BYTES = 64 * 1024
 
 _DECODED = frozenset({"gzip", "deflate"})
+_PLAIN = frozenset({"identity", "", "none"})  # "none" is no registered coding, but is sent
 _ACCEPT_ENCODING = "gzip, deflate"
 
 
@@ -140,7 +141,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         encodings = {
             encoding.strip().lower()
             for encoding in headers.get_list("content-encoding", split_commas=True)
-        } - {"identity", ""}
+        } - _PLAIN
         if not encodings <= _DECODED:
             raise hop.failure("content-encoding", "answered in an encoding it was not asked for")
         declared = headers.get("content-length", "")

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ccos.importers.graphql.schema import BUILT_IN, Input, Kind, Report, Schema, Type, TypeRef
+from ccos.importers.openapi.findings import Effort
 
-MAXIMUM_PARTS: Final = 3_000
+MAXIMUM_PARTS: Final = 1_000
 """Input fields and enum values that the schema of one capability spells out."""
-_MAXIMUM_ENUM: Final = 2_000
+_MAXIMUM_ENUM: Final = 1_000
 _MAXIMUM_DESCRIPTION: Final = 1_000
 _MAXIMUM_DEFAULT: Final = 10_000
 
@@ -44,9 +45,10 @@ class InputSchemas:
     of the API's own takes anything but null, since only the API knows its form.
     """
 
-    def __init__(self, schema: Schema, report: Report) -> None:
+    def __init__(self, schema: Schema, report: Report, effort: Effort) -> None:
         self._types = schema.types
         self._report = report
+        self._effort = effort
         self._written: dict[str, dict[str, Any]] = {}
 
     def arguments(self, inputs: Mapping[str, Input], *, coordinate: str) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class InputSchemas:
             parts += size
             definitions[name] = self._named(one)
             waiting.extend(_names(one.inputs.values()))
+        self._effort.spend(parts + opened)
         if opened:
             self._report(coordinate, f"{opened} of its input types are not spelled out")
         if definitions:

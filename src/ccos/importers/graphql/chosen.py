@@ -76,7 +76,7 @@ def read_chosen(
     )
     faults = graphql.validate(core, document, max_errors=5)
     if faults:
-        raise _refused(root, [fault.message for fault in faults])
+        raise _refused(root, [fault.message.rstrip(".") for fault in faults])
     selection = Selection(one)
     _walk(schema, selection, one, selected, selection.fields, False)
     return Chosen(body, selection, variables)
@@ -177,20 +177,13 @@ def _walk(
             _add(schema, parent, node, into, may_miss)
             continue
         condition = node.type_condition.name.value if node.type_condition else parent.name
-        always = condition == selection.type.name or condition in selection.type.interfaces
-        always = always or selection.type.kind is Kind.OBJECT
-        _walk(
-            schema,
-            selection,
-            schema.types[condition],
-            node.selection_set,
-            into
-            if condition == parent.name
-            else selection.fields
-            if always
-            else selection.fragments.setdefault(condition, {}),
-            may_miss,
-        )
+        if condition == parent.name or condition in parent.interfaces:
+            where = into
+        elif into is selection.fields and selection.type.kind is Kind.OBJECT:
+            where = into  # an object in a union or interface of its own: it always applies
+        else:
+            where = selection.fragments.setdefault(condition, {})
+        _walk(schema, selection, schema.types[condition], node.selection_set, where, may_miss)
 
 
 def _add(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,7 @@ from ccos.importers.graphql.arguments import InputSchemas
 from ccos.importers.graphql.chosen import document_text, read_chosen
 from ccos.importers.graphql.reading import read_schema
 from ccos.importers.graphql.results import output_schema
-from ccos.importers.graphql.schema import OPERATIONS, Field, Input, OperationKind, Schema
+from ccos.importers.graphql.schema import OPERATIONS, Field, OperationKind, Schema
 from ccos.importers.graphql.selection import Selection, SelectionBudget, Selections
 from ccos.importers.openapi import ImportedApi, Quarantined, tool_names
 from ccos.importers.openapi.findings import (
@@ -35,7 +35,7 @@ from ccos.providers.http_request import unknown_host
 if TYPE_CHECKING:
     from graphql import GraphQLSchema
 
-_MAXIMUM_WORK: Final = 3_000_000
+_MAXIMUM_WORK: Final = 400_000
 _MAXIMUM_NAME: Final = 110
 _MAXIMUM_DESCRIPTION: Final = 4_000
 _MAXIMUM_METADATA: Final = 500
@@ -62,7 +62,7 @@ class _Api:
     schema: Schema
     inputs: InputSchemas
     selections: Selections
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes
 
     @cached_property
     def core(self) -> GraphQLSchema:
@@ -78,20 +78,34 @@ class _Root:
 
     operation: OperationKind
     owner: str
-    field: Field
+    name: str
+    field: Field | None
+    """None if it cannot be used."""
 
     @property
     def coordinate(self) -> str:
-        return f"{self.owner}.{self.field.name}"
+        return f"{self.owner}.{self.name}"
 
     def names(self, api: str) -> tuple[str, ...]:
         """Everything it may be called by in a pattern."""
         return (
-            self.field.name,
-            f"{self.operation}.{self.field.name}",
+            self.name,
+            f"{self.operation}.{self.name}",
             self.coordinate,
-            _capability_id(api, self.operation, self.field.name),
+            _capability_id(api, self.operation, self.name),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A capability that is to be made."""
+
+    root: _Root
+    field: Field
+    document: str
+    input_schema: dict[str, Any]
+    selection: Selection | None
+    left_out: tuple[str, ...]
 
 
 def import_graphql(
@@ -142,7 +156,7 @@ def import_graphql(
     notes = Notes()
     effort = Effort(location, work=_MAXIMUM_WORK, seconds=seconds)
     schema = read_schema(document, location=location, report=notes.add)
-    roots, faults = _roots(schema)
+    roots = list(_roots(schema))
     slug = given_slug(api) if api is not None else api_slug("", endpoint or location)
     wanted = [one for one in roots if select is None or _matches(one.names(slug), select)]
     _check_number(len(roots), MAXIMUM_LISTED, location)
@@ -155,26 +169,31 @@ def import_graphql(
         tuple(auth),
         timeout_seconds,
         schema,
-        InputSchemas(schema, notes.add),
+        InputSchemas(schema, notes.add, effort),
         Selections(schema, budget or SelectionBudget(), notes.add, effort),
         notes,
     )
     chosen = _chosen(selections or {}, wanted, slug)
+    # What is too much work is known before the first capability is made, which costs most.
+    drafts = [
+        _draft(shared, root, root.field, chosen.get(root.coordinate))
+        for root in wanted
+        if root.field is not None
+    ]
     capabilities: list[Manifest] = []
     quarantined = [
-        one for one in faults if select is None or fnmatchcase(one.operation, f"*{select}")
+        _quarantine(one, schema.faults[one.coordinate]) for one in wanted if one.field is None
     ]
     places: dict[str, str] = {}
-    for root in wanted:
-        effort.spend(8)
+    for draft in drafts:
+        effort.spend()
         try:
-            manifest = _manifest(shared, root, chosen.get(root.coordinate))
+            manifest = _manifest(shared, draft)
         except UnusableError as error:
-            name = f"{root.operation} {root.field.name}"
-            quarantined.append(Quarantined(name, root.coordinate, str(error)[:_MAXIMUM_REASON]))
+            quarantined.append(_quarantine(draft.root, str(error)))
             continue
         capabilities.append(manifest)
-        places[manifest.id] = root.coordinate
+        places[manifest.id] = draft.root.coordinate
     return ImportedApi(
         slug,
         slug,
@@ -187,20 +206,16 @@ def import_graphql(
     )
 
 
-def _roots(schema: Schema) -> tuple[list[_Root], list[Quarantined]]:
-    roots: list[_Root] = []
-    faults: list[Quarantined] = []
+def _roots(schema: Schema) -> Iterator[_Root]:
     for operation in OPERATIONS:
         owner = schema.roots.get(operation)
         if owner is None:
             continue
-        roots += [_Root(operation, owner, one) for one in schema.types[owner].fields.values()]
-        faults += [
-            Quarantined(f"{operation} {coordinate.partition('.')[2]}", coordinate, reason)
-            for coordinate, reason in schema.faults.items()
-            if coordinate.startswith(f"{owner}.")
-        ]
-    return roots, faults
+        for name, entry in schema.types[owner].fields.items():
+            yield _Root(operation, owner, name, entry)
+        for coordinate in schema.faults:
+            if coordinate.startswith(f"{owner}."):
+                yield _Root(operation, owner, coordinate.partition(".")[2], None)
 
 
 def _matches(names: Sequence[str], pattern: str) -> bool:
@@ -242,14 +257,38 @@ def _chosen(selections: Mapping[str, str], roots: Sequence[_Root], slug: str) ->
     return found
 
 
-def _manifest(api: _Api, root: _Root, chosen: str | None) -> Manifest:
-    inputs, selection, body, left_out = _asked(api, root, chosen)
+def _draft(api: _Api, root: _Root, field: Field, chosen: str | None) -> _Draft:
+    """What is sent for a field, and what it takes."""
+    inputs = dict(field.arguments)
+    selection: Selection | None
+    left_out: tuple[str, ...] = ()
+    if chosen is not None:
+        own = read_chosen(
+            chosen, root=field, operation=root.operation, schema=api.schema, core=api.core
+        )
+        inputs |= own.variables
+        selection, body = own.selection, own.text
+    else:
+        selection, left_out = api.selections.build(field, owner=root.owner)
+        body = "" if selection is None else selection.text()
+    return _Draft(
+        root,
+        field,
+        document_text(field, root.operation, inputs, body),
+        api.inputs.arguments(inputs, coordinate=root.coordinate),
+        selection,
+        left_out,
+    )
+
+
+def _manifest(api: _Api, draft: _Draft) -> Manifest:
+    root = draft.root
     effect_type, effects = _EFFECTS[root.operation]
     try:
         return Manifest(
-            id=_capability_id(api.slug, root.operation, root.field.name),
-            name=root.field.name,
-            description=_description(root.field),
+            id=_capability_id(api.slug, root.operation, root.name),
+            name=root.name,
+            description=_description(draft.field),
             provider=GraphQlProvider(
                 schema_location=api.location,
                 endpoint=api.endpoint,
@@ -257,17 +296,19 @@ def _manifest(api: _Api, root: _Root, chosen: str | None) -> Manifest:
                     api.subscriptions if root.operation == "subscription" else None
                 ),
                 operation=root.operation,
-                field=root.field.name,
-                document=document_text(root.field, root.operation, inputs, body),
+                field=root.name,
+                document=draft.document,
                 auth=api.auth,
                 timeout_seconds=api.timeout_seconds,
             ),
-            input_schema=api.inputs.arguments(inputs, coordinate=root.coordinate),
-            output_schema=output_schema(api.schema, root.operation, root.field.type, selection),
+            input_schema=draft.input_schema,
+            output_schema=output_schema(
+                api.schema, root.operation, draft.field.type, draft.selection
+            ),
             effect_type=effect_type,
             effects=effects,
             domains=(api.slug,),
-            metadata=_metadata(root, left_out),
+            metadata=_metadata(draft),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
@@ -276,18 +317,9 @@ def _manifest(api: _Api, root: _Root, chosen: str | None) -> Manifest:
         raise UnusableError(f"{place}: {said}" if place else said) from error
 
 
-def _asked(
-    api: _Api, root: _Root, chosen: str | None
-) -> tuple[dict[str, Input], Selection | None, str, tuple[str, ...]]:
-    """The variables, the selection with its text, and what was left out of it."""
-    inputs = dict(root.field.arguments)
-    if chosen is not None:
-        own = read_chosen(
-            chosen, root=root.field, operation=root.operation, schema=api.schema, core=api.core
-        )
-        return inputs | own.variables, own.selection, own.text, ()
-    selection, left_out = api.selections.build(root.field, owner=root.owner)
-    return inputs, selection, selection.text() if selection else "", left_out
+def _quarantine(root: _Root, reason: str) -> Quarantined:
+    name = f"{root.operation} {root.name}"
+    return Quarantined(name, root.coordinate, reason[:_MAXIMUM_REASON])
 
 
 def _capability_id(api: str, operation: OperationKind, name: str) -> str:
@@ -297,23 +329,24 @@ def _capability_id(api: str, operation: OperationKind, name: str) -> str:
     return f"graphql.{api}.{operation}.{name}"
 
 
-def _description(root: Field) -> str:
-    parts = [root.description]
-    if root.deprecated is not None:
-        parts.append(f"Deprecated: {root.deprecated}")
+def _description(field: Field) -> str:
+    parts = [field.description]
+    if field.deprecated is not None:
+        parts.append(f"Deprecated: {field.deprecated}")
     text = "\n\n".join(filter(None, parts))
     limit = _MAXIMUM_DESCRIPTION
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _metadata(root: _Root, left_out: tuple[str, ...]) -> dict[str, str]:
-    metadata = {"graphql_field": root.coordinate[:200], "returns": str(root.field.type)[:200]}
-    if root.field.deprecated is not None:
+def _metadata(draft: _Draft) -> dict[str, str]:
+    root = draft.root
+    metadata = {"graphql_field": root.coordinate[:200], "returns": str(draft.field.type)[:200]}
+    if draft.field.deprecated is not None:
         metadata["deprecated"] = "true"
-    if root.operation == "mutation" and root.field.name.lower().startswith(_DESTRUCTIVE):
+    if root.operation == "mutation" and root.name.lower().startswith(_DESTRUCTIVE):
         metadata["name_suggests"] = "destructive"
-    if left_out:
-        metadata["not_selected"] = _listed(left_out)
+    if draft.left_out:
+        metadata["not_selected"] = _listed(draft.left_out)
     return metadata
 
 

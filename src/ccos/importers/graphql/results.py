@@ -43,12 +43,15 @@ def output_schema(
         ref: Type of the root field.
         selection: What is asked of it; None for a leaf.
     """
+    subscribes = operation == "subscription"
+    # An event of errors alone is an event; a call that is answered so is a failure.
+    data = _value(schema, ref.nullable() if subscribes else ref, selection)
     answer = {
         "type": "object",
-        "properties": {"data": _value(schema, ref, selection), "errors": _ERRORS},
+        "properties": {"data": data, "errors": _ERRORS},
         "required": ["data"],
     }
-    if operation != "subscription":
+    if not subscribes:
         return answer
     return {
         "type": "object",

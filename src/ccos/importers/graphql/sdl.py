@@ -176,7 +176,8 @@ def _type_ref(node: Any) -> TypeRef:
 
 
 def _description(node: Any) -> str:
-    return node.description.value.strip() if node.description else ""
+    found = getattr(node, "description", None)  # extensions have none
+    return found.value.strip() if found else ""
 
 
 def _deprecated(node: Any) -> str | None:

@@ -158,11 +158,12 @@ class Selections:
         weight = pending.weight * (PAGE if pending.field.type.item else 1)
         first = pending.depth == 1
         parts = self._of(one)
-        self._effort.spend(1 + len(parts.leaves))
+        self._effort.spend()
         price = max(1, len(parts.leaves)) * weight
         if not plan.affords(price, max(1, len(parts.leaves)), always=first):
             plan.leave(f"{pending.owner}.{pending.field.name}")
             return []
+        self._effort.spend(len(parts.leaves))
         selection = Selection(one, typename=one.kind in ABSTRACT)
         if first and len(parts.leaves) > MAXIMUM_FIELDS:
             plan.leave(f"{name}: all but {MAXIMUM_FIELDS} leaves")
@@ -179,10 +180,11 @@ class Selections:
         for member, own in self._members(one).items():
             if member in path:
                 continue
-            self._effort.spend(1 + len(own.leaves))
+            self._effort.spend()
             if not plan.affords(len(own.leaves) * weight, len(own.leaves)):
                 plan.leave(f"{name}: {member}")
                 continue
+            self._effort.spend(len(own.leaves))
             fields = {key: Selected(leaf) for key, leaf in own.leaves.items()}
             selection.fragments[member] = fields
             longer = path | {member}
