@@ -105,6 +105,53 @@ async def test_output_streams_while_the_script_runs(engine: ScriptEngine) -> Non
     assert said[1][0] - said[0][0] > 0.05
 
 
+async def test_what_the_worker_measures_is_told(engine: ScriptEngine) -> None:
+    small, large = [
+        (
+            await run(
+                engine, f"pub fn main() {{ let v = []; for n in 0..{n} {{ v.push(n); }} v.len() }}"
+            )
+        )
+        for n in (10, 100_000)
+    ]
+    assert (small.value, large.value) == (10, 100_000)
+    before, after = small.statistics.measured, large.statistics.measured
+    assert before.memory_peak_bytes is not None
+    assert after.memory_peak_bytes is not None
+    assert after.memory_peak_bytes > 1_000_000 > before.memory_peak_bytes > 100
+    assert 0 < (after.compute_seconds or 0) <= large.seconds
+    assert large.statistics.as_dict()["memory_peak_bytes"] == after.memory_peak_bytes
+    raised = await run(engine, 'pub fn main() { panic!("no") }')
+    assert raised.statistics.measured.memory_peak_bytes is not None
+
+
+async def test_instructions_are_told_where_they_ran_out(engine: ScriptEngine) -> None:
+    result = await run(engine, "pub fn main() { loop {} }", timeout=0.5)
+    measured = result.statistics.measured
+    if result.error is not None and result.error.details.get("limit") == "time":
+        assert measured.instructions is not None
+        assert f"{measured.instructions} instructions" in result.error.message
+
+
+async def test_a_call_that_is_not_awaited_is_warned_of(engine: ScriptEngine) -> None:
+    source = """pub async fn main() {
+    crucible::http_get("https://example.org");
+    let kept = crucible::http_get("https://example.org");
+    7
+}"""
+    made = await engine.compile_script(source, CompilationContext(name="a.rn", policy=PRODUCTION))
+    [warning] = made.compiled.warnings
+    assert (warning.code, warning.line, warning.column) == ("not-awaited", 2, 5)
+    assert "Write .await after the call" in warning.message
+    result = await engine.execute_script(made.script_id, ExecutionContext())
+    assert (result.value, result.statistics.system_calls) == (7, 0)
+    told = "crucible::http::http_get was called without .await, so nothing came of it.\n"
+    assert result.stderr == f"WARN a.rn: {told}" * 2
+    awaited = source.replace('org")', 'org").await')
+    made = await engine.compile_script(awaited, CompilationContext(name="a.rn", policy=PRODUCTION))
+    assert made.compiled.warnings == ()
+
+
 async def test_progress_and_logs_are_told(engine: ScriptEngine) -> None:
     source = """
     use crucible::basic;
