@@ -22,8 +22,11 @@ from opening import opened
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
-PASSING = {"compiled_scripts", "script_usage", "workers", "audit_entries", "counters"}
-"""Tables that hold no state: what is cached, counted or written down."""
+PASSING = {
+    *("compiled_scripts", "script_usage", "workers", "audit_entries", "counters"),
+    *("executions", "journal", "migrations", "migration_steps"),
+}
+"""Tables of what is cached, counted or written down; all others say what is registered."""
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +61,12 @@ async def bridged(
         yield made
 
 
-async def everything(ccos: Ccos, *, without: set[str] = PASSING) -> Rows:
+async def registered(ccos: Ccos) -> Rows:
+    """All rows of the tables that say what is registered."""
+    return await everything(ccos, without=PASSING)
+
+
+async def everything(ccos: Ccos, *, without: set[str]) -> Rows:
     """All rows of all tables but some."""
 
     def query(connection: sa.Connection) -> Rows:

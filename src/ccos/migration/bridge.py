@@ -264,7 +264,10 @@ class ToolMigrationBridge:
 
     async def set_migrated_tool_active(self, name: str, active: bool) -> bool:
         """Let a tool be called here, or not; False if there is none of this name."""
-        registrar = self.migrator.registrar
+        known, registrar = await self.get_migrated_tool(name), self.migrator.registrar
+        if known is None:
+            return False
+        name = known.original_name
         return await self._parts.storage.write(
             "migrated_tool_active",
             lambda transaction: registrar.set_active_in(transaction, name, active),

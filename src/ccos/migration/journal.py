@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ccos.engine.scripts import unstorable_character
 from ccos.errors import IntegrityError, MigrationFailedError
 from ccos.migration.definitions import ToolDefinition
 from ccos.migration.migration_config import MigrationManagerConfig
@@ -222,6 +223,8 @@ class MigrationJournal:
 
     async def migration(self, migration_id: str) -> Migration | None:
         """One migration, by its id or the beginning of it; None if there is none or several."""
+        if unstorable_character(migration_id) is not None:
+            return None
         query = sa.select(migrations).where(
             migrations.c.id.startswith(migration_id, autoescape=True)
         )
@@ -298,6 +301,8 @@ class MigrationJournal:
 
     async def tool(self, name: str) -> MigratedTool | None:
         """One of them; None if there is none of this name."""
+        if unstorable_character(name) is not None:
+            return None
         query = sa.select(migrated_tools).where(migrated_tools.c.name == name)
         row = await self._storage.read(lambda one: one.execute(query).first())
         return None if row is None else tool_of(row)

@@ -174,6 +174,7 @@ class MigrationRun:
     def break_off(self, cause: MigrationError) -> None:
         """Be at the end, since nothing can go on."""
         self._broken = cause
+        self.leave_out_all(STOPPED)
         self._phase, self._ended = MigrationPhase.FAILED, time.time()
 
     def rolled_back(self, tool: str) -> None:
