@@ -6,28 +6,23 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
-from ccos.capabilities import GraphQlProvider, Manifest, SchemaValidator
+from ccos.capabilities import GraphQlProvider, Manifest
 from ccos.egress import Egress
 from ccos.errors import (
     CapabilityFailedError,
-    InvalidArgumentsError,
     InvalidManifestError,
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
 from ccos.providers.base import Secrets
 from ccos.providers.graphql_answers import read_answer
-from ccos.providers.http_bodies import json_body
+from ccos.providers.graphql_requests import payload_of, request_of
 from ccos.providers.http_client import send
-from ccos.providers.http_credentials import Credentials
-from ccos.providers.http_preview import named_credentials
-from ccos.providers.http_request import HttpRequest, assemble, is_unknown_host
+from ccos.providers.http_preview import PREVIEWED_KEY, named_credentials, preview
+from ccos.providers.http_request import is_unknown_host
 from ccos.providers.http_tokens import AccessTokens
-
-_ACCEPT: Final = "application/graphql-response+json, application/json;q=0.9"
 
 
 class GraphQlInvoker:
@@ -61,7 +56,7 @@ class GraphQlInvoker:
         credentials = await self._tokens.credentials(provider.auth, capability=manifest.id)
         response = await send(
             self._egress,
-            build_request(
+            request_of(
                 provider, arguments, credentials=credentials, idempotency_key=idempotency_key
             ),
             capability=manifest.id,
@@ -102,12 +97,12 @@ class GraphQlInvoker:
         if provider.operation != "subscription":
             raise InvalidManifestError(f"{manifest.id} is no subscription.")
         credentials = await self._tokens.credentials(provider.auth, capability=manifest.id)
-        request = build_request(provider, arguments, credentials=credentials, idempotency_key="")
+        request = request_of(provider, arguments, credentials=credentials, idempotency_key="")
         subscription = Subscription(
             capability=manifest.id,
             field=provider.field,
             url=request.url,
-            payload=_payload(provider, arguments),
+            payload=payload_of(provider, arguments),
             request=request,
             credentials=credentials,
             started=started or asyncio.Event(),
@@ -154,65 +149,16 @@ def preview_graphql_request(manifest: Manifest, arguments: dict[str, Any]) -> di
     provider = manifest.provider
     if not isinstance(provider, GraphQlProvider):
         raise InvalidManifestError(f"{manifest.id} is no field of a GraphQL API.")
-    faults = SchemaValidator(manifest.input_schema).faults(arguments)
-    if faults:
-        raise InvalidArgumentsError(
-            f"The arguments of {manifest.id} are not valid: {faults[0].message}",
-            details={"faults": [{"path": one.path, "message": one.message} for one in faults]},
-        )
-    request = build_request(
-        provider,
+    return preview(
+        manifest,
         arguments,
-        credentials=named_credentials(provider.auth),
-        idempotency_key="the same for every attempt",
+        lambda: request_of(
+            provider,
+            arguments,
+            credentials=named_credentials(provider.auth),
+            idempotency_key=PREVIEWED_KEY,
+        ),
     )
-    assert request.content is not None
-    return {
-        "method": request.method,
-        "url": request.url,
-        "headers": request.headers,
-        "body": request.content.decode(),
-    }
-
-
-def build_request(
-    provider: GraphQlProvider,
-    arguments: dict[str, Any],
-    *,
-    credentials: Credentials,
-    idempotency_key: str,
-) -> HttpRequest:
-    """The request for one call (GraphQL over HTTP, section 5.4).
-
-    Raises:
-        InvalidArgumentsError: The arguments cannot be written as JSON.
-    """
-    subscribes = provider.operation == "subscription"
-    endpoint = (subscribes and provider.subscriptions_endpoint) or provider.endpoint
-    parts = urlsplit(endpoint)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = assemble(
-        "POST",
-        f"{parts.scheme}://{parts.netloc}",
-        path or "/",
-        query=[],
-        headers={"accept": _ACCEPT},
-        cookies=[],
-        body=json_body(_payload(provider, arguments)),
-        credentials=credentials,
-        idempotency_key=idempotency_key,
-    )
-    if provider.operation != "mutation":
-        del request.headers["idempotency-key"]
-    return request
-
-
-def _payload(provider: GraphQlProvider, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "query": provider.document,
-        "operationName": provider.field,
-        "variables": arguments,
-    }
 
 
 def _provider(manifest: Manifest) -> GraphQlProvider:

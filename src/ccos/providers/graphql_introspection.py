@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ccos.egress import parse_json
 from ccos.errors import EgressError, ImportDocumentError
-from ccos.providers.http_bodies import json_body
+from ccos.providers.graphql_requests import post
 from ccos.providers.http_client import HttpClient
 from ccos.providers.http_credentials import Credentials
 
@@ -74,18 +74,22 @@ async def introspect(
     secrets = credentials or Credentials()
     said = ""
     for query in QUERIES:
-        body = json_body({"query": query, "operationName": "IntrospectionQuery"})
-        response = await client.request(
-            "POST",
+        request = post(
             endpoint,
-            headers={"accept": "application/json", "content-type": body.content_type}
-            | secrets.headers,
-            content=body.content,
+            {"query": query, "operationName": "IntrospectionQuery"},
+            credentials=secrets,
+        )
+        response = await client.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.content,
             purpose="read a GraphQL schema",
             # Somebody named this very address.
             extra_allowed_hosts=frozenset({urlsplit(endpoint).hostname or ""}),
             secret_headers=frozenset(secrets.headers),
             timeout_seconds=timeout_seconds,
+            client_certificate=secrets.client_certificate,
         )
         answer = _answer(response.body)
         if _has_schema(answer):

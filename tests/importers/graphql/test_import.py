@@ -49,15 +49,18 @@ def test_each_root_field_is_a_capability() -> None:
     assert not api.needs_base_url
 
 
-def test_effects_come_from_the_kind_of_operation_and_a_name_is_only_a_hint() -> None:
+def test_effects_come_from_the_kind_of_operation_and_a_name_can_only_add_to_them() -> None:
     api = imported()
     effects = {one.name: (one.effect_type, one.effects) for one in api.capabilities}
     assert effects["book"] == (EffectType.READ_ONLY, ("network",))
     assert effects["addBook"] == (EffectType.EFFECTFUL, ("network", "write"))
-    assert effects["deleteBook"] == effects["addBook"]
+    assert effects["deleteBook"] == (EffectType.EFFECTFUL, ("destructive", "network", "write"))
     assert effects["added"] == (EffectType.READ_ONLY, ("network", "stream"))
-    assert named(api, "deleteBook").metadata["name_suggests"] == "destructive"
-    assert "name_suggests" not in named(api, "addBook").metadata
+    others = imported("type Query { deleteIt: Int } type Mutation { deletedIt: Int drop_it: Int }")
+    effects = {one.name: (one.effect_type, one.effects) for one in others.capabilities}
+    assert effects["deleteIt"] == (EffectType.READ_ONLY, ("network",))
+    assert effects["deletedIt"] == (EffectType.EFFECTFUL, ("network", "write"))
+    assert "destructive" in effects["drop_it"][1]
 
 
 def test_what_is_deprecated_says_so() -> None:

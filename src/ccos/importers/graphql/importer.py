@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from ccos.capabilities import EffectType, GraphQlProvider, Manifest, SecretReference
+from ccos.capabilities import EffectType, GraphQlProvider, Manifest, SecretReference, id_tokens
 from ccos.errors import ImportDocumentError
 from ccos.importers.graphql.arguments import InputSchemas
 from ccos.importers.graphql.chosen import document_text, read_chosen
@@ -40,7 +40,9 @@ _MAXIMUM_NAME: Final = 110
 _MAXIMUM_DESCRIPTION: Final = 4_000
 _MAXIMUM_METADATA: Final = 500
 _MAXIMUM_REASON: Final = 500
-_DESTRUCTIVE: Final = ("delete", "remove", "destroy", "purge", "erase", "drop", "revoke", "cancel")
+_DESTRUCTIVE: Final = frozenset(
+    {"clear", "delete", "destroy", "drop", "erase", "purge", "remove", "truncate", "wipe"}
+)
 _EFFECTS: Final[dict[OperationKind, tuple[EffectType, tuple[str, ...]]]] = {
     "query": (EffectType.READ_ONLY, ("network",)),
     "mutation": (EffectType.EFFECTFUL, ("network", "write")),
@@ -129,8 +131,9 @@ def import_graphql(
     that cannot be used is listed in ``quarantined`` with the reason, and the others are imported.
     Places are schema coordinates, such as ``Query.user(id:)``.
 
-    A query is taken to read and a mutation to write. That a mutation is called ``deleteUser`` is
-    kept in its metadata; that none is called so proves nothing.
+    A query is taken to read and a mutation to write. One whose name begins with a word such as
+    ``delete`` has the effect ``destructive`` besides; that another has no such name proves nothing,
+    so every mutation is one that must not be repeated.
 
     Args:
         document: The answer to an introspection query, or the text of either kind of schema.
@@ -284,6 +287,8 @@ def _draft(api: _Api, root: _Root, field: Field, chosen: str | None) -> _Draft:
 def _manifest(api: _Api, draft: _Draft) -> Manifest:
     root = draft.root
     effect_type, effects = _EFFECTS[root.operation]
+    if root.operation == "mutation" and _DESTRUCTIVE.intersection(id_tokens(root.name)[:1]):
+        effects = ("destructive", *effects)
     try:
         return Manifest(
             id=_capability_id(api.slug, root.operation, root.name),
@@ -343,8 +348,6 @@ def _metadata(draft: _Draft) -> dict[str, str]:
     metadata = {"graphql_field": root.coordinate[:200], "returns": str(draft.field.type)[:200]}
     if draft.field.deprecated is not None:
         metadata["deprecated"] = "true"
-    if root.operation == "mutation" and root.name.lower().startswith(_DESTRUCTIVE):
-        metadata["name_suggests"] = "destructive"
     if draft.left_out:
         metadata["not_selected"] = _listed(draft.left_out)
     return metadata
