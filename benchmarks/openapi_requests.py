@@ -1,8 +1,8 @@
 """Generated calls of all operations in a folder, checked by openapi-core.
 
-Run with ``python benchmarks/openapi_requests.py DIR [--faults FILE]``; openapi-core has to be
-installed. For each operation that is imported, arguments are made from its input schema and the
-request is built, not sent; openapi-core then says whether the document allows it.
+Run with ``uv run --with openapi-core python benchmarks/openapi_requests.py DIR [--faults FILE]``.
+For each operation that is imported, arguments are made from its input schema and the request is
+built, not sent; openapi-core then says whether the document allows it.
 """
 
 from __future__ import annotations

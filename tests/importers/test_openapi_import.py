@@ -799,3 +799,21 @@ def test_no_document_breaks_the_importer(item: Any, operation: Any, schema: Any)
         )
         found = imported(document)
         assert len({one.id for one in found.capabilities}) == len(found.capabilities)
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_files_that_may_be_null_are_files(keyword: str) -> None:
+    one = {"type": "string", "contentMediaType": "application/octet-stream"}
+    files = {keyword: [{"type": "array", "items": one}, {"type": "null"}], "title": "Files"}
+    no_file = {keyword: [{"type": "string"}, one]}
+    schema = {"type": "object", "properties": {"files": files, "text": no_file}}
+    body = {"content": {"multipart/form-data": {"schema": schema}}}
+    found = only(openapi({"/x": {"post": {"requestBody": body}}}))
+    assert isinstance(found.input_schema, dict)
+    properties = found.input_schema["properties"]
+    assert properties["files"] == {
+        "title": "Files",
+        "type": "array",
+        "items": {"type": "string", "contentEncoding": "base64"},
+    }
+    assert {"anyOf", "oneOf"} & properties["text"].keys()

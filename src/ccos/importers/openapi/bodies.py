@@ -329,6 +329,9 @@ def _is_file(schema: Any, at: Place, references: References) -> bool:
         return False
     if not isinstance(described, dict):
         return False
+    only = _only_choice(described, place)
+    if only is not None:
+        return _is_file(*only, references)
     if described.get("type") == "array":
         return _is_file(described.get("items"), place.child("items"), references)
     return (
@@ -338,6 +341,20 @@ def _is_file(schema: Any, at: Place, references: References) -> bool:
     )
 
 
+def _only_choice(described: dict[str, Any], at: Place) -> tuple[Any, Place] | None:
+    """What a schema is if it is not null, where it offers one alternative to null."""
+    for keyword in ("anyOf", "oneOf"):
+        parts = described.get(keyword)
+        kept = [
+            (part, at.child(keyword, number))
+            for number, part in enumerate(parts if isinstance(parts, list) else ())
+            if not (isinstance(part, dict) and part.get("type") == "null")
+        ]
+        if len(kept) == 1:
+            return kept[0]
+    return None
+
+
 def _file(schema: Any, at: Place, references: References) -> JsonSchema:
     described, place = references.follow(schema, at)
     kept = {
@@ -345,6 +362,10 @@ def _file(schema: Any, at: Place, references: References) -> JsonSchema:
         for key in ("description", "title", "minItems", "maxItems")
         if key in described
     }
+    only = _only_choice(described, place)
+    if only is not None:
+        found = _file(*only, references)
+        return found | kept if isinstance(found, dict) else found
     if described.get("type") == "array":
         items = _file(described.get("items"), place.child("items"), references)
         return kept | {"type": "array", "items": items}
