@@ -17,6 +17,7 @@ from ccos.engine.service import ScriptEngine
 from ccos.errors import (
     CcosError,
     ConfigurationError,
+    EngineStoppedError,
     FeatureDisabledError,
     MigrationFailedError,
     ScriptConflictError,
@@ -86,6 +87,7 @@ class ToolMigrationBridge:
         self.migrator = Migrator(parts, migration_config)
         self._parts = parts
         self._found_by: tuple[DiscoveryConfig, Discoverer] | None = None
+        self._stopped = False
         self._meters = Meters()
         self._worker_meters = WorkerMeters()
 
@@ -135,10 +137,12 @@ class ToolMigrationBridge:
                 "The script engine is switched off.",
                 next_step="Set CCOS_SCRIPT_ENGINE_ENABLED=true to switch it on.",
             )
+        self._stopped = False
         await self.migrator.start()
 
     async def stop(self) -> None:
         """Stop its engine, and what runs in it; harmless twice."""
+        self._stopped = True
         await self.migrator.stop()
 
     @property
@@ -309,6 +313,7 @@ class ToolMigrationBridge:
             ScriptToolNotFoundError: if there is none of this name.
             EngineStoppedError: if the bridge does not run.
         """
+        await self._ready()
         known = await self._known(tool_name)
         given = execution_context or ToolExecutionContext()
         if given.timeout is not None and not given.timeout > 0:
@@ -367,6 +372,7 @@ class ToolMigrationBridge:
         Raises:
             ScriptToolNotFoundError: if there is none of this name.
         """
+        await self._ready()
         tools = await self.list_migrated_tools() if name is None else [await self._known(name)]
         faults = await self.migrator.faults(tools)
         issues: list[str] = []
@@ -457,6 +463,11 @@ class ToolMigrationBridge:
             self._found_by = (config, made)
         return self._found_by[1]
 
+    async def _ready(self) -> None:
+        """Start with the first use; once stopped it stays so."""
+        if not self._stopped:
+            await self.start()
+
     async def _known(self, name: str) -> MigratedTool:
         found = await self.get_migrated_tool(name)
         if found is None:
@@ -513,6 +524,8 @@ class ToolMigrationBridge:
         try:
             await self.migrator.pin(tool)
             await self.engine.precompile_script(tool.migrated_script_id)
+        except EngineStoppedError:
+            raise
         except ScriptError as error:
             return [error.message.rstrip(".")]
         return []
