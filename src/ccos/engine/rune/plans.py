@@ -9,7 +9,9 @@ its execution, and its host functions are journaled where they do more than comp
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 
 from ccos.capabilities import canonical_id
 from ccos.engine.hosts import HostModules
@@ -20,6 +22,8 @@ from ccos.engine.rune.client import NamedCall
 from ccos.engine.rune.language import RuneLanguage
 from ccos.engine.rune.naming import CALL, full_name
 from ccos.errors import CompilationError, InvalidIdentifierError, PlanError
+
+_PLANS_KEPT: Final = 128
 
 
 class RunePlans:
@@ -35,9 +39,18 @@ class RunePlans:
     def __init__(self, language: RuneLanguage, modules: HostModules) -> None:
         self._language = language
         self._functions = modules.granted(level_policy(SecurityLevel.PRODUCTION))
+        self._known: OrderedDict[tuple[str, str], RunnablePlan] = OrderedDict()
 
     async def read(self, source: str, *, name: str) -> RunnablePlan:
         """Read a plan; see :class:`ccos.engine.plan_languages.PlanLanguage`."""
+        known = self._known.get((source, name))
+        if known is None:
+            known = self._known[source, name] = await self._compiled(source, name)
+            while len(self._known) > _PLANS_KEPT:
+                self._known.popitem(last=False)
+        return known
+
+    async def _compiled(self, source: str, name: str) -> RunnablePlan:
         check_size(source, name)
         try:
             compiled, named = await self._language.compile_naming_calls(
