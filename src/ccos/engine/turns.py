@@ -20,7 +20,6 @@ from typing import Any, Final
 _SERVING: Final = 2
 """Threads that take the turns as they come."""
 _PATIENCE_SECONDS: Final = 0.001
-"""How long others wait for a turn before another thread serves them."""
 
 
 class Turn:
@@ -72,11 +71,15 @@ class Turns:
     Args:
         threads: Most turns at once; further ones wait.
         name: Of the threads.
+        patience_seconds: How long others wait for a turn before another thread serves them.
     """
 
-    def __init__(self, threads: int, *, name: str) -> None:
+    def __init__(
+        self, threads: int, *, name: str, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
         self._most = threads
         self._name = name
+        self._patience_seconds = patience_seconds
         self._queue: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
         self._servers: list[_Server] = []
         self._serving: list[_Server] = []
@@ -128,7 +131,8 @@ class Turns:
     def _has_opening(self) -> bool:
         """Whether fewer serve than should; one that takes long does not serve any more."""
         if len(self._serving) == _SERVING:
-            self._serving = [one for one in self._serving if not one.is_long_at_it()]
+            patience = self._patience_seconds
+            self._serving = [one for one in self._serving if not one.is_at_it_for(patience)]
         return len(self._serving) < _SERVING
 
     def _serve(self, server: _Server) -> None:
@@ -157,7 +161,9 @@ class Turns:
         if arrivals is None:
             for ended in [one for one in self._arrivals if one.is_closed()]:
                 del self._arrivals[ended]
-            arrivals = self._arrivals[loop] = _Arrivals(loop, self.look_after_waiting)
+            arrivals = self._arrivals[loop] = _Arrivals(
+                loop, self.look_after_waiting, self._patience_seconds
+            )
         return arrivals
 
 
@@ -172,10 +178,10 @@ class _Server:
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=serve, args=(self,), name=name, daemon=True)
 
-    def is_long_at_it(self) -> bool:
-        """Whether its present turn takes long already."""
+    def is_at_it_for(self, seconds: float) -> bool:
+        """Whether its present turn takes so long already."""
         since = self.since
-        return since is not None and time.monotonic() - since >= _PATIENCE_SECONDS
+        return since is not None and time.monotonic() - since >= seconds
 
     def call(self) -> None:
         """End its rest, or the next one."""
@@ -189,11 +195,14 @@ class _Server:
 class _Arrivals:
     """The turns of one event loop: those it waits for, and the ends it has not heard of yet."""
 
-    __slots__ = ("_ended", "_expected", "_look", "_told", "_watching", "loop")
+    __slots__ = ("_ended", "_expected", "_look", "_pause_seconds", "_told", "_watching", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, look: Callable[[], None], pause_seconds: float
+    ) -> None:
         self.loop: Final = loop
         self._look = look
+        self._pause_seconds = pause_seconds
         self._ended: deque[Turn] = deque()
         self._expected = 0
         self._told = False
@@ -204,7 +213,7 @@ class _Arrivals:
         self._expected += 1
         if not self._watching:
             self._watching = True
-            self.loop.call_later(_PATIENCE_SECONDS, self._watch)
+            self.loop.call_later(self._pause_seconds, self._watch)
 
     def add(self, turn: Turn) -> None:
         """Tell the event loop of an end, unless it is about to look anyway. From any thread."""
@@ -224,4 +233,4 @@ class _Arrivals:
         self._watching = self._expected > 0
         if self._watching:
             self._look()
-            self.loop.call_later(_PATIENCE_SECONDS, self._watch)
+            self.loop.call_later(self._pause_seconds, self._watch)
