@@ -237,7 +237,7 @@ def file_name(tool: RuneTool) -> str:
     return shown_path(Path(tool.file_path.name))
 
 
-_ENDINGS: Final = {"rune": "rn", "python": "py"}
+_ENDINGS: Final = {"rune": "rn", "python": "py", "rtfs": "rtfs"}
 
 
 def tool_id(name: str) -> str:

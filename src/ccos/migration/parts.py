@@ -22,6 +22,7 @@ from ccos.marketplace import Marketplace
 from ccos.migration.definitions import RUNE
 from ccos.migration.python_form import PythonReader
 from ccos.migration.reading import SourceReader
+from ccos.migration.rtfs_form import RtfsReader
 from ccos.migration.rune_service import RuneService, rune_service
 from ccos.migration.rune_service_config import RuneServiceConfig
 from ccos.runtime import Workers
@@ -57,7 +58,9 @@ class MigrationParts:
     backups: Path
     switched_on: bool = True
     policy_at: Callable[[SecurityLevel], SecurityPolicy] = level_policy
-    readers: tuple[SourceReader, ...] = field(default_factory=lambda: (PythonReader(),))
+    readers: tuple[SourceReader, ...] = field(
+        default_factory=lambda: (PythonReader(), RtfsReader())
+    )
 
     def language(self, name: str) -> Language:
         """The adapter of a language.
