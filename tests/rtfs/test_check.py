@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pydantic_monty as monty
 import pytest
 
@@ -181,3 +183,22 @@ def test_modules_come_from_the_host(pool: monty.Monty) -> None:
         one.kind for one in check("(import loop)", module_source=texts.get).diagnostics
     }
     assert check("(import bad)", module_source=texts.get).errors
+
+
+def test_every_fault_inside_a_form_is_told() -> None:
+    program = """
+(defn f [x]
+  (if)
+  (let [y] y)
+  (do (recur 1 2) 3))
+[(if) {:a (let [])} (cond 1)]
+(let [a (if) b (let)] (if))"""
+    assert [one["line"] for one in check(program).as_data()] == [3, 4, 5, 6, 6, 6, 7, 7, 7]
+
+
+def test_macros_without_end_are_stopped_in_time() -> None:
+    begun = time.monotonic()
+    [found] = check("(defmacro m [x] `[(m ~x) (m ~x)]) (m 1)").errors[-1:]
+    assert "macro" in found.message
+    assert time.monotonic() - begun < 60
+    assert not check("(defmacro m [x] `[~x ~x]) (m 1)").errors

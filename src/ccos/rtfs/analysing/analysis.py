@@ -76,7 +76,7 @@ class Analysis(Modules):
         self._module.macros.update(visible)
         forms = self._expanded_top(source.forms)
         self._declare(forms, self._top)
-        body = [self._safely(form, self._top) for form in forms]
+        body = [self._top_node(form) for form in forms]
         if not body:
             body = [nodes.Const(NIL, 0)]
         mark_bouncing(self._tail_calls)
@@ -95,7 +95,22 @@ class Analysis(Modules):
             self._frame,
         )
 
+    def _top_node(self, form: Form) -> Node:
+        try:
+            return self._node(form, self._top, None)
+        except RecursionError:
+            self._report(WrongFormError("this is nested too deeply to be read", form).diagnostic)
+            return nodes.Const(NIL, form.start)
+
     def _node(self, form: Form, scope: Scope, tail: nodes.Loop | nodes.Clause | None) -> Node:
+        """A node, or nil after an error that is reported; the forms around it are still read."""
+        try:
+            return self._read(form, scope, tail)
+        except WrongFormError as wrong:
+            self._report(wrong.diagnostic)
+            return nodes.Const(NIL, form.start)
+
+    def _read(self, form: Form, scope: Scope, tail: nodes.Loop | nodes.Clause | None) -> Node:
         match form:
             case Literal() | Keyword():
                 return nodes.Const(form, form.start)
@@ -203,17 +218,26 @@ class Analysis(Modules):
     def _expansion(
         self, macro: Macro, form: ListForm, scope: Scope, tail: nodes.Loop | nodes.Clause | None
     ) -> Node:
-        expanded: Form = form
-        for _ in range(EXPANSION_LIMIT):
-            if not isinstance(expanded, ListForm):
-                return self._node(expanded, scope, tail)
-            expanded = self._expand(macro, expanded)
-            name = head_name(expanded)
-            again = self._macro(name, scope) if name is not None else None
-            if again is None:
-                return self._node(expanded, scope, tail)
-            macro = again
-        raise WrongFormError(f"a macro expands more than {EXPANSION_LIMIT} times", form)
+        """What the call of a macro becomes; calls in what it becomes are levels further down."""
+        if self._expansion_level >= EXPANSION_LIMIT:
+            raise WrongFormError(f"a macro expands more than {EXPANSION_LIMIT} times", form)
+        expanded = self._expand(macro, form)
+        before = self._expansion_level
+        self._expansion_level += 1
+        try:
+            while isinstance(expanded, ListForm) and (again := self._macro_of(expanded, scope)):
+                if self._expansion_level >= EXPANSION_LIMIT:
+                    words = f"a macro expands more than {EXPANSION_LIMIT} times"
+                    raise WrongFormError(words, form)
+                self._expansion_level += 1
+                expanded = self._expand(again, expanded)
+            return self._node(expanded, scope, tail)
+        finally:
+            self._expansion_level = before
+
+    def _macro_of(self, form: ListForm, scope: Scope) -> Macro | None:
+        name = head_name(form)
+        return None if name is None else self._macro(name, scope)
 
     def _core(
         self, name: str, form: ListForm, scope: Scope, tail: nodes.Loop | nodes.Clause | None

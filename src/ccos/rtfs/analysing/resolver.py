@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from ccos.rtfs import nodes
 from ccos.rtfs.analysing.naming import python_name
-from ccos.rtfs.analysing.scopes import NIL, HostTarget, Module, ModuleSource, Scope, WrongFormError
+from ccos.rtfs.analysing.scopes import HostTarget, Module, ModuleSource, Scope
 from ccos.rtfs.analysing.words import CORE, DERIVED
 from ccos.rtfs.diagnostics import Diagnostic
 from ccos.rtfs.forms import (
@@ -44,7 +44,8 @@ class Resolver(ABC):
         self._imported_types: dict[str, str] = {}
         self._loading: list[str] = []
         self._functions: list[nodes.Function] = []
-        self._expansions = 0
+        self._expanding_seconds = 0.0
+        self._expansion_level = 0
         self._named_types: list[Named] = []
         self._tail_calls: list[tuple[nodes.Function, nodes.Variable]] = []
         self.targets: list[HostTarget] = []
@@ -90,14 +91,6 @@ class Resolver(ABC):
 
     @abstractmethod
     def _declare(self, forms: Iterable[Form], scope: Scope, *, plain: bool = True) -> None: ...
-
-    def _safely(self, form: Form, scope: Scope) -> Node:
-        """A node, or nil after an error that is reported; the other forms are still looked at."""
-        try:
-            return self._node(form, scope, tail=None)
-        except WrongFormError as wrong:
-            self._report(wrong.diagnostic)
-            return nodes.Const(NIL, form.start)
 
     def _report(self, diagnostic: Diagnostic) -> None:
         if not self._foreign:

@@ -22,9 +22,9 @@ from ccos.rtfs.types import (
 
 RECURSION: Final = 30_000
 
-
 EXPANSION_LIMIT: Final = 1_000
-
+EXPANSION_SECONDS: Final = 5.0
+"""How long the macros of one program may run in all."""
 
 NIL: Final = Literal("nil", None)
 

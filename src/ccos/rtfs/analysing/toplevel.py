@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from ccos.rtfs.analysing.questions import is_function
 from ccos.rtfs.analysing.resolver import Resolver
-from ccos.rtfs.analysing.scopes import Scope, WrongFormError
+from ccos.rtfs.analysing.scopes import (
+    EXPANSION_LIMIT,
+    EXPANSION_SECONDS,
+    Scope,
+    WrongFormError,
+)
 from ccos.rtfs.analysing.words import CORE
 from ccos.rtfs.forms import (
     Form,
@@ -25,10 +31,12 @@ class TopLevel(Resolver):
     def _expanded_top(self, forms: Iterable[Form]) -> list[Form]:
         """Top-level forms without macro calls at their heads; ``do`` is opened."""
         result: list[Form] = []
-        waiting = list(reversed(list(forms)))
+        waiting = [(form, 0) for form in reversed(list(forms))]
         while waiting:
-            form = waiting.pop()
+            form, level = waiting.pop()
             try:
+                if level > EXPANSION_LIMIT:
+                    raise WrongFormError(f"a macro expands more than {EXPANSION_LIMIT} times", form)
                 opened = self._opened(form)
             except WrongFormError as wrong:
                 self._report(wrong.diagnostic)
@@ -36,7 +44,7 @@ class TopLevel(Resolver):
             if opened is None:
                 result.append(form)
             else:
-                waiting.extend(reversed(opened))
+                waiting.extend((one, level + 1) for one in reversed(opened))
         return result
 
     def _opened(self, form: Form) -> Sequence[Form] | None:
@@ -76,14 +84,16 @@ class TopLevel(Resolver):
         return self._module.macros
 
     def _expand(self, macro: Macro, form: ListForm) -> Form:
-        self._expansions += 1
-        if self._expansions > 100_000:
-            raise WrongFormError("the program expands without end", form)
+        if self._expanding_seconds > EXPANSION_SECONDS:
+            words = f"the macros of the program take more than {EXPANSION_SECONDS:g} s"
+            raise WrongFormError(words, form)
+        begun = time.monotonic()
         try:
-            expanded = self._macros.expand(macro, form)
+            return self._macros.expand(macro, form)
         except MacroError as error:
             raise WrongFormError(error.message, form) from error
-        return expanded
+        finally:
+            self._expanding_seconds += time.monotonic() - begun
 
     def _declare(self, forms: Iterable[Form], scope: Scope, *, plain: bool = True) -> None:
         """Make the names that forms of a body define known before the body is looked at."""
