@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ steps = st.lists(
 ways = st.lists(st.sampled_from(WAYS), min_size=3, max_size=3)
 
 
-def source(plan: list[Step]) -> str:
+def python(plan: list[Step]) -> str:
     """The text of a plan whose every call has a number of its own and uses the last result."""
     lines = [
         "import asyncio",
@@ -60,6 +61,35 @@ def source(plan: list[Step]) -> str:
         else:
             lines.append(f"seen += await asyncio.gather({', '.join(calls)})")
     return "\n".join([*lines, "seen"])
+
+
+def rune(plan: list[Step]) -> str:
+    """The same plan; between its calls it looks at the clock and at the order of a map."""
+    lines = [
+        "async fn careful(target, n, before) {",
+        "    ccos::call(target, #{n, before}).await.unwrap_or(-1)",
+        "}",
+        "pub async fn main() {",
+        "let seen = [0];",
+        "let mixed = std::collections::HashMap::new();",
+    ]
+    number = 0
+    for how, targets in plan:
+        calls = []
+        for target in targets:
+            number += 1
+            calls.append(f'careful("{target}", {number}, seen[seen.len() - 1])')
+        lines.append(f"mixed.insert(crucible::time_now(), {number});")
+        lines.append("for entry in mixed { crucible::log_debug(`${entry.0} ${entry.1}`); }")
+        if how == "one":
+            lines.append(f"seen.push({calls[0]}.await);")
+        else:
+            joined = f"std::future::join([{', '.join(calls)}]).await"
+            lines.append(f"for one in {joined} {{ seen.push(one); }}")
+    return "\n".join([*lines, "seen", "}"])
+
+
+LANGUAGES = {"plan.py": python, "plan.rn": rune}
 
 
 @dataclass
@@ -88,24 +118,24 @@ class World:
             await ccos.register(capability_id, self.effect)
 
 
-async def straight(plan: list[Step]) -> tuple[Any, Counter[int]]:
+async def straight(plan: list[Step], name: str) -> tuple[Any, Counter[int]]:
     world = World()
     with tempfile.TemporaryDirectory() as home:
         async with opened(Path(home)) as ccos:
             await world.enter(ccos, set(LATE))
-            outcome = await ccos.run(source(plan))
+            outcome = await ccos.run(LANGUAGES[name](plan), name=name)
             assert isinstance(outcome, Completed)
             return outcome.value, world.done
 
 
-async def interrupted(plan: list[Step], how: list[str]) -> tuple[Any, Counter[int]]:
+async def interrupted(plan: list[Step], name: str, how: list[str]) -> tuple[Any, Counter[int]]:
     world, known, ticket = World(), set[str](), None
     with tempfile.TemporaryDirectory() as home:
         for way in (*how, "restart"):
             async with opened(Path(home), **DETECTING) as ccos:
                 await world.enter(ccos, known)
                 if ticket is None:
-                    outcome = await ccos.run(source(plan))
+                    outcome = await ccos.run(LANGUAGES[name](plan), name=name)
                 else:
                     outcome = await ccos.runtime.resume(ticket)
                 while isinstance(outcome, Parked):
@@ -126,6 +156,7 @@ async def interrupted(plan: list[Step], how: list[str]) -> tuple[Any, Counter[in
     raise AssertionError("the plan never ended")
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
 @settings(
     max_examples=30,
     deadline=None,
@@ -134,8 +165,8 @@ async def interrupted(plan: list[Step], how: list[str]) -> tuple[Any, Counter[in
 )
 @given(plan=steps, how=ways)
 def test_each_effect_happens_once_and_the_result_is_the_same(
-    plan: list[Step], how: list[str]
+    name: str, plan: list[Step], how: list[str]
 ) -> None:
-    expected, effects = asyncio.run(straight(plan))
-    assert asyncio.run(interrupted(plan, how)) == (expected, effects)
+    expected, effects = asyncio.run(straight(plan, name))
+    assert asyncio.run(interrupted(plan, name, how)) == (expected, effects)
     assert set(effects.values()) <= {1}
