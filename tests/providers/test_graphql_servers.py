@@ -24,8 +24,6 @@ from ccos.providers.secrets import EnvironmentSecrets
 
 from .conftest import free_port, wait_until_open
 
-pytest.importorskip("strawberry")
-
 HERE = Path(__file__).parent / "graphql_servers"
 PACKAGES = ("graphql@16.11.0", "graphql-yoga@5.24.1", "graphql-ws@6.4.2", "ws@8.23.0")
 TOKEN = AuthReference(scheme="bearer", environment=("LIBRARY_TOKEN",))
