@@ -53,7 +53,8 @@ def samples(schema: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     seen: set[str] = set()
     for number in range(_TRIED):
         try:
-            value = _Maker(schema, number).value(dict(schema), 0, minimal=number == 0)
+            whole = {"type": "object", **schema}
+            value = _Maker(schema, number).value(whole, 0, minimal=number == 0)
         except _IntricateError:
             continue
         text = json.dumps(value, sort_keys=True)

@@ -618,6 +618,13 @@ class MigrationRun:
             message=error.message,
             context={"path": step.path, "phase": "register", "code": error.code},
         )
+        if "issues" in cause.context and step.position not in self._findings:
+            known = cause.context
+            self._findings[step.position] = Findings(
+                list(known["issues"]),
+                list(known.get("warnings", ())),
+                dict(known.get("checks", {})),
+            )
         if step.state.is_there:
             await self._migrator.put_back(
                 [step],

@@ -130,7 +130,12 @@ async def migrate(
             wanted[key] = value
     _check_report_name(report)
     async with _session(common, needed=True) as session:
-        from ccos.migration import MigrationManager, MigrationManagerConfig, MigrationMode
+        from ccos.migration import (
+            MigrationManager,
+            MigrationManagerConfig,
+            MigrationMode,
+            MigrationPhase,
+        )
 
         config = MigrationManagerConfig.of(session.settings.migration, **wanted)
         if name is not None and config.mode not in (MigrationMode.MANUAL, MigrationMode.DRY_RUN):
@@ -142,9 +147,10 @@ async def migrate(
         await asyncio.to_thread(_write_report, made, report)
         session.screen.document(made.as_dict())
         _show_report(session.screen, made)
-        bad = [one for one in made.plan or () if one.action == "fail"]
-        done = made.success or (made.state.phase.value == "Completed" and not made.failed_tools)
-        return ExitCode.DONE if done and not bad else ExitCode.FAILED
+        failed = any(name in (None, one.tool_name) for one in made.failed_tools)
+        failed |= any(one.action == "fail" for one in made.plan or ())
+        ended = made.state.phase is MigrationPhase.COMPLETED
+        return ExitCode.DONE if ended and not failed else ExitCode.FAILED
 
 
 @app.command
