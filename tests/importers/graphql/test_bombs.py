@@ -158,6 +158,6 @@ def test_a_wrapping_without_end_in_an_answer() -> None:
 def test_time_is_a_limit_of_its_own() -> None:
     text = "type Query { " + " ".join(f"a{n}: T0" for n in range(1_900)) + " }"
     text += many("type T# { a: Int t: T@ }", 300) + "type T300 { a: Int }"
-    budget = SelectionBudget(depth=300, cost=10_000)
+    budget = SelectionBudget(depth=10, cost=10_000)
     with pytest.raises(ImportDocumentError, match="takes more than 0 seconds"):
         imported(text, seconds=0.0, budget=budget)

@@ -230,6 +230,21 @@ def test_definitions_are_extended_repeated_and_passed_over() -> None:
     assert "the last one counts" in reasons
 
 
+def test_types_without_anything_in_them() -> None:
+    text = """
+        type Query { a(e: E, i: In): T b(e: E!): U c(i: In!): I d: Int e(o: Only!): Int }
+        enum E  type T  union U  interface I  input In  input Only @oneOf
+        type Int { x: String }
+    """
+    api = imported(text)
+    assert {one.name for one in api.capabilities} == {"a", "b", "c", "d"}
+    schema = graphql.build_schema(text, assume_valid=True, assume_valid_sdl=True)
+    for one in api.capabilities:
+        assert graphql.validate(schema, graphql.parse(provider(one).document)) == []
+    assert [one.place for one in api.quarantined] == ["Query.e"]
+    assert "Int" in {note.place for note in api.notes}
+
+
 def test_a_long_name_fits_into_an_id_and_a_tool_name() -> None:
     api = imported(f"type Query {{ a{'b' * 300}: Int  a{'b' * 301}: Int }}")
     first, second = api.capabilities

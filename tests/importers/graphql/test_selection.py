@@ -228,7 +228,7 @@ def test_the_output_schema_of_lists_and_leaves() -> None:
     assert answer(named(api, "query.c"), 1) == ["/data"]
 
 
-@pytest.mark.parametrize("budget", [{"depth": 0}, {"cost": -1}])
-def test_a_budget_is_not_negative(budget: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="depth of at least 1"):
+@pytest.mark.parametrize("budget", [{"depth": 0}, {"depth": 11}, {"cost": -1}])
+def test_a_budget_has_bounds(budget: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="depth of 1 to 10"):
         SelectionBudget(**budget)

@@ -64,7 +64,6 @@ class _Api:
     schema: Schema
     inputs: InputSchemas
     selections: Selections
-    notes: Notes
 
     @cached_property
     def core(self) -> GraphQLSchema:
@@ -174,7 +173,6 @@ def import_graphql(
         schema,
         InputSchemas(schema, notes.add, effort),
         Selections(schema, budget or SelectionBudget(), notes.add, effort),
-        notes,
     )
     chosen = _chosen(selections or {}, wanted, slug)
     # What is too much work is known before the first capability is made, which costs most.

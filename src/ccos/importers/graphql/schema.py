@@ -141,7 +141,10 @@ def link(
         report: Told about each part that is left out.
         faults: Fields that could not even be read, as in ``Schema.faults``.
     """
-    known = {name: Type(Kind.SCALAR, name) for name in BUILT_IN} | dict(types)
+    for name in BUILT_IN:
+        if name in types and types[name].kind is not Kind.SCALAR:
+            report(name, "it is a scalar of GraphQL itself, so this definition is left out")
+    known = dict(types) | {name: Type(Kind.SCALAR, name) for name in BUILT_IN}
     linker = _Linker(known, report)
     linked = {name: linker.inputs_of(one) for name, one in known.items()}
     linker.unusable = _unusable(linked, linker.unusable)

@@ -26,6 +26,7 @@ from ccos.importers.openapi.findings import Effort
 
 PAGE: Final = 10
 """How many entries a list is taken to have, and is asked for where it can be paged."""
+MAXIMUM_DEPTH: Final = 10
 MAXIMUM_FIELDS: Final = 2_000
 """Fields of one document, whatever the budget."""
 _TYPENAME: Final = "__typename"
@@ -37,7 +38,7 @@ class SelectionBudget:
     """How much of a result is asked for.
 
     Attributes:
-        depth: How many objects may lie inside one another, the result itself included.
+        depth: How many objects may lie inside one another, the result itself included; at most 10.
         cost: How many values a result is expected to hold, each list having ten entries. The
             leaves of the result itself are selected whatever they cost.
     """
@@ -46,8 +47,10 @@ class SelectionBudget:
     cost: int = 500
 
     def __post_init__(self) -> None:
-        if self.depth < 1 or self.cost < 0:
-            raise ValueError("a selection has a depth of at least 1 and a cost of at least 0")
+        if not 1 <= self.depth <= MAXIMUM_DEPTH or self.cost < 0:
+            raise ValueError(
+                f"a selection has a depth of 1 to {MAXIMUM_DEPTH} and a cost of at least 0"
+            )
 
 
 @dataclass(slots=True)
