@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ccos.audit import AuditTrail, HeadFile
+from ccos.capabilities import ScriptProvider
 from ccos.config import Settings, load_settings
 from ccos.durable import DurableEngine, file_beside
 from ccos.egress import Egress, EgressPolicy, EgressRecord, Resolver
@@ -32,9 +33,10 @@ from ccos.engine.policy import MIB, SecurityPolicy
 from ccos.engine.rtfs import RtfsLanguage, RtfsPlans
 from ccos.engine.rune import RuneLanguage, RunePlans, RuneWorkers
 from ccos.engine.service import ScriptEngine
+from ccos.errors import ScriptNotFoundError
 from ccos.events import Event, EventBus, EventType
 from ccos.keys import load_key
-from ccos.marketplace import Marketplace, Registration
+from ccos.marketplace import Marketplace, Registration, installed_meanings
 from ccos.providers.base import Invoker
 from ccos.providers.graphql import GraphQlInvoker
 from ccos.providers.http import HttpInvoker
@@ -46,6 +48,7 @@ from ccos.providers.openapi import OpenApiInvoker
 from ccos.providers.script import ScriptInvoker
 from ccos.providers.secrets import EnvironmentSecrets
 from ccos.resolution.approvals import Approvals, BudgetExtensions
+from ccos.resolution.approvals.rules import FILE_NAME as APPROVAL_RULES
 from ccos.resolution.checkpoints import CheckpointArchive
 from ccos.resolution.detection import Dependencies, RuntimeDetection, dependencies
 from ccos.resolution.resolver import WORKFLOW, MissingCapabilityResolver
@@ -59,6 +62,7 @@ from ccos.resolution.sources import (
     OpenApiDocuments,
     Source,
 )
+from ccos.resolution.validation import Code
 from ccos.resolution.worker import ResolutionWorker
 from ccos.runtime import (
     CallPolicy,
@@ -167,7 +171,10 @@ class Ccos:
         )
         await self.audit.start()
         self.local = LocalInvoker()
-        self.marketplace = Marketplace(storage, self.audit, key, self.local)
+        vectors = settings.home / "search" / "vectors.sqlite"
+        self.marketplace = Marketplace(
+            storage, self.audit, key, self.local, partial(installed_meanings, vectors)
+        )
         self.egress = egress = await exits.enter_async_context(self._egress())
         exits.push_async_callback(self._finish_recordings)
         secrets = EnvironmentSecrets()
@@ -304,6 +311,8 @@ class Ccos:
             self.checkpoint_archive,
             settings.missing,
             sources=self._sources(egress, mcp),
+            rules_file=settings.home / APPROVAL_RULES,
+            code_of=partial(_code_of, self.script_engine),
         )
         self.worker = ResolutionWorker(self.marketplace, resolver, self.runtime, workers)
         self.set_missing_capability_resolver(resolver)
@@ -357,7 +366,9 @@ class Ccos:
         catalogue = Catalogue(settings.catalogue_files)
         vouched = partial(mcp.list_tools, vouched=True)
         return [
-            ChangedProviders(self.marketplace, vouched),
+            ChangedProviders(
+                self.marketplace, vouched, partial(mcp.list_offers, vouched=True)
+            ),
             NearMatches(self.marketplace),
             CuratedCatalogue(catalogue, Introspector(vouched)),
             McpRegistry(
@@ -476,6 +487,15 @@ def open(  # noqa: A001 - the public name is ccos.open
         write_observer=write_observer,
         name_resolver=name_resolver,
     )
+
+
+async def _code_of(engine: ScriptEngine, provider: ScriptProvider) -> Code | None:
+    """The code of a script that the engine keeps; None if it does not."""
+    try:
+        script = await engine.find_script(provider.script_id)
+    except ScriptNotFoundError:
+        return None
+    return Code(script.language, script.source, provider.function)
 
 
 def _policy_at(settings: Settings, level: SecurityLevel) -> SecurityPolicy:

@@ -1,5 +1,6 @@
 """Registered capabilities: store, versions, search."""
 
+from ccos.marketplace.finder import Hit, MeaningFinder, installed_meanings
 from ccos.marketplace.store import (
     Marketplace,
     Registered,
@@ -8,4 +9,13 @@ from ccos.marketplace.store import (
     Standing,
 )
 
-__all__ = ["Marketplace", "Registered", "Registration", "RegistrationResult", "Standing"]
+__all__ = [
+    "Hit",
+    "Marketplace",
+    "MeaningFinder",
+    "Registered",
+    "Registration",
+    "RegistrationResult",
+    "Standing",
+    "installed_meanings",
+]

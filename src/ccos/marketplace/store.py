@@ -6,7 +6,7 @@ import difflib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -42,6 +42,7 @@ from ccos.errors import (
 from ccos.events import Event, EventType
 from ccos.keys import LocalKey
 from ccos.marketplace import search
+from ccos.marketplace.finder import Finding, Hit, MeaningFinder
 from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import aliases, capabilities, counters
 
@@ -160,12 +161,20 @@ class Marketplace:
         audit: Where every change is recorded.
         key: Signs what is registered here.
         handlers: Keeps the functions of local capabilities.
+        meanings: Makes what finds capabilities by meaning, at the first search, or says that
+            there is nothing to make it of; by words alone if left out.
     """
 
     def __init__(
-        self, storage: Storage, audit: AuditTrail, key: LocalKey, handlers: LocalHandlers
+        self,
+        storage: Storage,
+        audit: AuditTrail,
+        key: LocalKey,
+        handlers: LocalHandlers,
+        meanings: Callable[[], MeaningFinder | None] = lambda: None,
     ) -> None:
         self._handlers = handlers
+        self._finding = Finding(storage, meanings)
         self.storage = storage
         self.audit = audit
         self._key = key
@@ -525,10 +534,32 @@ class Marketplace:
         return {row.alias: row.capability_id for row in rows}
 
     async def search(self, query: str, *, limit: int = 10) -> list[tuple[Registered, float]]:
-        """Capabilities that share words with the query, best first, with their scores."""
-        hits = await self.storage.read(lambda connection: search.find(connection, query, limit))
-        found = [(await self.get(capability_id), score) for capability_id, score in hits]
-        return [(registered, score) for registered, score in found if registered is not None]
+        """Capabilities that the query may be about, best first, with their scores."""
+        return [(one, hit.score) for one, hit in await self.matches(query, limit=limit)]
+
+    async def matches(
+        self, query: str, *, limit: int = 10, among: Collection[str] | None = None
+    ) -> list[tuple[Registered, Hit]]:
+        """Capabilities that the query may be about, best first, and how likely each fits.
+
+        Where no hit `fits`, nothing that is registered does.
+
+        Args:
+            query: Free text: what the capability should do.
+            limit: How many to return at most.
+            among: Look at these ids only; at all of them if left out.
+        """
+        hits = await self._finding.hits(query, limit, among)
+        found = [(await self.get(hit.id), hit) for hit in hits]
+        return [(registered, hit) for registered, hit in found if registered is not None]
+
+    async def prepare_search(self) -> None:
+        """Embed what was never embedded, however long it takes.
+
+        Without this each search embeds for a second at most, and finds the rest by words. Without
+        the extra ``semantic`` there is nothing to do.
+        """
+        await self._finding.prepare()
 
     async def near(self, capability_id: str) -> list[str]:
         """Registered ids that the caller may have meant, nearest first."""
