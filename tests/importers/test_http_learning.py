@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -339,3 +340,19 @@ def test_inference_has_an_end() -> None:
     assert len(json.dumps(inferred_schema([deep]))) < 3_000
     assert inferred_schema([dict.fromkeys(map(str, range(5_000)), 1)]) == {"type": "object"}
     assert inferred_schema([[{"a": 1}] * 100_000])["items"]["type"] == "object"  # type: ignore[index]
+
+
+def test_endpoints_and_examples_have_an_end() -> None:
+    many = [example(f"https://a.example/x{number}y") for number in range(1_001)]
+    with pytest.raises(ImportDocumentError, match="more than 1000 endpoints"):
+        taught(*many)
+    assert len(taught(*many, path="/{name}")) == 1
+    exchanges, skipped = exchanges_of({"examples": [example()] * 20_001}, "file")
+    assert len(exchanges) == 20_000
+    assert "first 20000" in skipped[0].reason
+    started = time.process_time()
+    big = {"examples": [example(response=[{f"k{i}": i} for i in range(500)]) for _ in range(200)]}
+    learn(exchanges_of(big, "file")[0], source="file")
+    long = f"https://a.example/{'a1' * 2_000}/{'/'.join(['0' * 400] * 9)}"
+    learn(exchanges_of({"examples": [example(long)] * 500}, "file")[0], source="file")
+    assert time.process_time() - started < 5

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ccos.assembly import Ccos
 from ccos.capabilities import EffectType, Manifest, McpServer, StdioServer, TrustTier
-from ccos.capabilities.mcp import McpTool, ToolListing
+from ccos.capabilities.mcp import McpOffers, McpPrompt, McpResource, McpTool, ToolListing
 from ccos.errors import ProviderUnavailableError, SourceError
 from ccos.importers.mcp import import_tools
+from ccos.importers.mcp_offers import import_offers
 from ccos.resolution.sources import ChangedProviders, Wanted
 from opening import increment, opened
 
@@ -110,3 +112,28 @@ async def test_a_server_that_is_down_is_told(tmp_path: Path) -> None:
         await ccos.marketplace.quarantine("mcp.clock.tell", actor="ccos", reason="it changed")
         with pytest.raises(SourceError, match="stands still"):
             await ChangedProviders(ccos.marketplace, clock.list_tools).find(WANTED)
+
+
+async def test_a_resource_and_a_prompt_that_changed_are_proposed_anew(tmp_path: Path) -> None:
+    rules = McpResource("clock://rules", "rules", description="Rules.")
+    greet = McpPrompt("greet", description="Greets.")
+    listed = import_offers("clock", SERVER, McpOffers((rules,), (greet,))).capabilities
+    changed = McpOffers(
+        (replace(rules, description="New rules."),), (replace(greet, description="Shouts."),)
+    )
+
+    async def list_offers(server: McpServer) -> McpOffers:
+        assert server == SERVER
+        return changed
+
+    async with opened(tmp_path) as ccos:
+        source = ChangedProviders(ccos.marketplace, Clock().list_tools, list_offers)
+        for manifest, text in zip(listed, ("New rules.", "Shouts."), strict=True):
+            await ccos.marketplace.register(manifest, actor="test")
+            assert await source.find(Wanted(manifest.id)) == []
+            await ccos.marketplace.quarantine(manifest.id, actor="ccos", reason="it changed")
+            (found,) = await source.find(Wanted(manifest.id))
+            assert (found.manifest.id, found.manifest.description) == (manifest.id, text)
+        changed = McpOffers()
+        with pytest.raises(SourceError, match="no longer offers clock://rules"):
+            await source.find(Wanted(listed[0].id))

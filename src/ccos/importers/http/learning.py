@@ -29,6 +29,7 @@ from ccos.providers.http_request import SAFE_METHODS
 from ccos.providers.http_template import is_absent, part_of
 from ccos.providers.media_types import BodyKind, body_kind, essence
 
+MAXIMUM_ENDPOINTS: Final = 1_000
 _METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"})
 _NOT_SENT: Final = frozenset(
     {
@@ -117,7 +118,7 @@ def learn(
 
     Raises:
         ImportDocumentError: ``response_path`` is none, or nothing is there in any answer; or
-            ``path`` is no template.
+            ``path`` is no template; or they call too many endpoints.
     """
     if response_path and not re.fullmatch(r"(/([^~]|~[01])*)+", response_path):
         raise ImportDocumentError(
@@ -129,6 +130,11 @@ def learn(
         )
     skipped: list[SkippedEntry] = []
     groups = _grouped(exchanges, path, skipped)
+    if len(groups) > MAXIMUM_ENDPOINTS:
+        raise ImportDocumentError(
+            f"The examples call more than {MAXIMUM_ENDPOINTS} endpoints.",
+            next_step="Give fewer examples, or a path template for those that belong together.",
+        )
     slugs = Counter(_wanted_id(group) for group in groups)
     found: list[Manifest] = []
     for group in groups:
