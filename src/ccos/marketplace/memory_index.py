@@ -30,6 +30,9 @@ _COARSE_DIMENSIONS: Final = 96
 _COARSE_FROM: Final = 5_000
 _SAMPLE: Final = 20_000
 _CANDIDATES: Final = 200
+_USUAL_COUNT: Final = 20
+_USUAL_MEAN: Final = 0.1
+_USUAL_DEVIATION: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,23 @@ class Scored:
     id: str
     words: float
     meaning: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an index says to a query.
+
+    Attributes:
+        scored: Capabilities that may fit, in no order.
+        highest_words: The highest word score of all.
+        mean: Of the scalar products of all vectors.
+        deviation: Standard deviation of those.
+    """
+
+    scored: list[Scored]
+    highest_words: float
+    mean: float
+    deviation: float
 
 
 class WordIndex:
@@ -115,9 +135,10 @@ class VectorIndex:
         else:
             self._first, self._rest = vectors, vectors[:, :0]
 
-    def nearest(self, vector: Floats, count: int) -> Rows:
-        """Rows that are nearest to ``vector`` by the first numbers."""
-        return best(self._first @ self._turned(vector)[: self._first.shape[1]], count)
+    def estimates(self, vector: Floats) -> Floats:
+        """The scalar product of each row by the first numbers alone."""
+        result: Floats = self._first @ self._turned(vector)[: self._first.shape[1]]
+        return result
 
     def products(self, vector: Floats, rows: Rows) -> Floats:
         """Exact scalar products of these rows."""
@@ -154,30 +175,37 @@ class MemoryIndex:
 
     def find(
         self, words: Sequence[str], vector: Floats, among: Collection[str] | None = None
-    ) -> tuple[list[Scored], float]:
-        """Capabilities that may fit, in no order, and the highest word score of all.
+    ) -> Found:
+        """What may fit.
 
         Args:
             words: Those of the query.
             vector: That of the query.
             among: Score exactly these ids; the likeliest of all if left out.
         """
-        if not self.ids:
-            return [], 0.0
         by_words = self._words.scores(words)
+        estimates = self._vectors.estimates(vector)
         if among is not None:
             known = [self._rows[one] for one in among if one in self._rows]
             rows = np.array(sorted(known), dtype=np.int32)
         else:
-            rows = np.union1d(
-                best(by_words, _CANDIDATES), self._vectors.nearest(vector, _CANDIDATES)
-            )
+            rows = np.union1d(best(by_words, _CANDIDATES), best(estimates, _CANDIDATES))
         meanings = self._vectors.products(vector, rows)
         scored = [
             Scored(self.ids[row], float(by_words[row]), float(meaning))
             for row, meaning in zip(rows.tolist(), meanings, strict=True)
         ]
-        return scored, float(by_words.max())
+        mean, deviation = _spread(estimates)
+        return Found(scored, float(by_words.max(initial=0.0)), mean, deviation)
+
+
+def _spread(products: Floats) -> tuple[float, float]:
+    """Mean and deviation, drawn towards usual ones where there are few to take them from."""
+    count = len(products) + _USUAL_COUNT
+    mean = (float(products.sum()) + _USUAL_COUNT * _USUAL_MEAN) / count
+    squares = float(np.dot(products, products)) - len(products) * mean**2
+    variance = (max(squares, 0.0) + _USUAL_COUNT * _USUAL_DEVIATION**2) / count
+    return mean, float(variance**0.5)
 
 
 def best(scores: Floats, count: int) -> Rows:

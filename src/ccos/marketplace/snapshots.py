@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,8 +12,19 @@ from ccos.capabilities import parse_manifest
 from ccos.events import Event, EventType
 from ccos.marketplace import search
 from ccos.marketplace.store import Standing
-from ccos.storage import Transaction
+from ccos.storage import Statement, Transaction
 from ccos.storage.schema import aliases, capabilities, counters
+
+_VERSIONS: Final = Statement(
+    sa.select(capabilities)
+    .where(capabilities.c.id == sa.bindparam("id"))
+    .order_by(capabilities.c.registered_at)
+)
+_ALIASES: Final = Statement(
+    sa.select(aliases)
+    .where(aliases.c.capability_id == sa.bindparam("id"))
+    .order_by(aliases.c.alias)
+)
 
 CapabilityState = dict[str, list[dict[str, Any]]]
 """Every stored version of a capability, and its aliases, as JSON data."""
@@ -21,12 +32,12 @@ CapabilityState = dict[str, list[dict[str, Any]]]
 
 def state_of(connection: sa.Connection, capability_id: str) -> CapabilityState:
     """All that is stored of a capability; empty lists if there is nothing."""
-    query = sa.select(capabilities).where(capabilities.c.id == capability_id)
-    versions = _rows(connection, query.order_by(capabilities.c.registered_at))
+    key = {"id": capability_id}
+    versions = [row._asdict() for row in _VERSIONS.rows(connection, key)]
     if not versions:
         return {"versions": [], "aliases": []}  # an alias leads to something
-    names = sa.select(aliases).where(aliases.c.capability_id == capability_id)
-    return {"versions": versions, "aliases": _rows(connection, names.order_by(aliases.c.alias))}
+    names = [row._asdict() for row in _ALIASES.rows(connection, key)]
+    return {"versions": versions, "aliases": names}
 
 
 def restore(
@@ -73,7 +84,3 @@ def restore(
             data={"version": current["version"] if current else None, "reason": reason},
         ),
     )
-
-
-def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
-    return [dict(row._mapping) for row in connection.execute(query)]

@@ -72,6 +72,15 @@ _BEHIND: Final = Statement(
     .order_by(sa.case((capabilities.c.id == sa.bindparam("id"), 0), else_=1))
     .limit(1)
 )
+_EARLIER: Final = Statement(
+    sa.select(capabilities.c.definition_hash).where(
+        capabilities.c.id == sa.bindparam("id"), capabilities.c.version == sa.bindparam("version")
+    )
+)
+_INSERT: Final = Statement(sa.insert(capabilities))
+_ADVANCE: Final = Statement(
+    sa.update(counters).where(counters.c.name == "marketplace").values(value=counters.c.value + 1)
+)
 _NEAR_LIMIT: Final = 5
 _CACHE_LIMIT: Final = 10_000
 _ALL_IDS_LIMIT: Final = 20_000
@@ -330,10 +339,8 @@ class Marketplace:
 
         The row of the same definition makes way for the new one.
         """
-        query = sa.select(capabilities.c.definition_hash).where(
-            capabilities.c.id == manifest.id, capabilities.c.version == manifest.version
-        )
-        earlier = transaction.execute(query).scalar()
+        key = {"id": manifest.id, "version": manifest.version}
+        earlier = _EARLIER.scalar(transaction.connection, key)
         if earlier is None:
             return
         if earlier != manifest.definition_hash():
@@ -373,8 +380,8 @@ class Marketplace:
         transaction.after_commit(
             f"remember {manifest.id}", lambda: self._cache.__setitem__(manifest.id, stored)
         )
-        transaction.execute(
-            sa.insert(capabilities),
+        _INSERT.change(
+            transaction.connection,
             {
                 "id": manifest.id,
                 "version": manifest.version,
@@ -492,11 +499,7 @@ class Marketplace:
 
     def _advance(self, transaction: Transaction) -> None:
         """Tell every reader, in this process or another, that what it remembers is old."""
-        transaction.execute(
-            sa.update(counters)
-            .where(counters.c.name == "marketplace")
-            .values(value=counters.c.value + 1)
-        )
+        _ADVANCE.change(transaction.connection, {})
 
     def hold_still(self, transaction: Transaction) -> None:
         """Keep every other process from registering anything until ``transaction`` ends."""

@@ -13,13 +13,15 @@ _QUERY_WORDS: Final = 32
 _QUERY_CHARACTERS: Final = 20_000
 # Words that say nothing about what is wanted: grammar, politeness, and asking itself.
 _EMPTY_WORDS: Final = frozenset(
-    """
-    a about additionally after all also am an and any are as at be been but by can could did do does
-    don for from get give had has have hello help her hi his how i if in into is it its know let
-    like ll looking m make may me might my need of on or our out please provide re s she should show
-    so some such t tell than thank thanks that the their them then there these they this those to us
-    use using ve want was we were what when where which who will with would you your
-    """.split()
+    re.findall(
+        r"\w+",
+        "a about additionally after all also am an and any are as at be been but by can could did "
+        "do does don for from get give had has have hello help her hi his how i if in into is it "
+        "its know let like ll looking m make may me might my need of on or our out please provide "
+        "re s she should show so some such t tell than thank thanks that the their them then "
+        "there these they this those to us use using ve want was we were what when where which "
+        "who will with would you your ",
+    )
 )
 _SIBILANT_PLURALS: Final = ("sses", "xes", "ches", "shes", "zes")
 
