@@ -62,12 +62,15 @@ class EventType(StrEnum):
     APPROVAL_DENIED = "approval_denied"
     APPROVAL_EXPIRED = "approval_expired"
     APPROVAL_SUPERSEDED = "approval_superseded"
+    APPROVAL_ESCALATED = "approval_escalated"
 
     CAPABILITY_REGISTERED = "capability_registered"
     CAPABILITY_UPDATED = "capability_updated"
     CAPABILITY_REMOVED = "capability_removed"
     CAPABILITY_REVOKED = "capability_revoked"
     CAPABILITY_QUARANTINED = "capability_quarantined"
+    CAPABILITY_VALIDATED = "capability_validated"
+    CAPABILITY_DRIFTED = "capability_drifted"
     ALIAS_REGISTERED = "alias_registered"
 
     SCRIPT_COMPILED = "script_compiled"

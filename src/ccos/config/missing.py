@@ -194,6 +194,13 @@ class MissingCapabilityConfig(SettingsModel):
             "What human_approval_required covers: all, or high_and_synthesis.",
         ),
     ] = "all"
+    validation_policies: Annotated[
+        Names,
+        Setting(
+            "CCOS_VALIDATION_POLICIES",
+            "Further policies for candidates: data_privacy, performance, api_design.",
+        ),
+    ] = ()
     poll_interval_seconds: Annotated[
         Number, Setting("CCOS_POLL_INTERVAL_SECONDS", "Pause between rounds of the loop.")
     ] = 5

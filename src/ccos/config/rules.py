@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ccos.config.fields import shown
 from ccos.config.legacy import warnings_about
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _AT_MOST = {
     "tool_selection.max_description_chars": 2000,
 }
 _NOT_EMPTY = ("tool_selection.prompt_id", "tool_selection.prompt_version")
+_POLICIES = ("data_privacy", "performance", "api_design")
 # Off by default and without effect while `enabled` is off.
 _DEPENDANTS = (
     "runtime_detection",
@@ -110,6 +112,11 @@ def _limit_errors(config: MissingCapabilityConfig) -> Iterator[Finding]:
     for key, most in _AT_MOST.items():
         if (number := _number(config, key)) > most:
             yield Finding(key, f"must be at most {most}, not {number:g}")
+    for name in config.validation_policies:
+        if name not in _POLICIES:
+            yield Finding(
+                "validation_policies", f"names {shown(name)}, not one of {', '.join(_POLICIES)}"
+            )
     for key in _NOT_EMPTY:
         if not str(_value(config, key)).strip():
             yield Finding(key, "must not be empty")

@@ -29,18 +29,21 @@ from ccos.errors import CapabilityError, CcosError, SourceError
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace, Registered, Standing
 from ccos.resolution.approvals import Approval, ApprovalCategory, Approvals, granted
+from ccos.resolution.gates import Gates, Review, question_data, with_verdict
 from ccos.resolution.governance import Decision, decide
-from ccos.resolution.queue import Request, RequestStatus, ResolutionQueue, load_request
+from ccos.resolution.queue import Priority, Request, RequestStatus, ResolutionQueue, load_request
 from ccos.resolution.ranking import Ranked, rank
 from ccos.resolution.registration import with_next_version
-from ccos.resolution.risk import History, RiskAssessment, RiskLevel, assess
+from ccos.resolution.risk import History, RiskAssessment, RiskLevel, assess, raised
 from ccos.resolution.sources import Candidate, Source, Wanted
-from ccos.runtime import Runtime, waiting_arguments
+from ccos.resolution.validation import Severity
+from ccos.runtime import Runtime, Sighting, waiting_arguments
 from ccos.storage import Storage, Transaction
 
 _logger = logging.getLogger(__name__)
 
 _SHOWN_ALTERNATIVES = 9
+_WAITS = "waits for what its candidate calls: "
 
 Step = dict[str, Any]
 """What a step hands to the next one: JSON data with the key ``next``."""
@@ -61,6 +64,7 @@ class Attempts:
     runtime: Runtime
     config: MissingCapabilityConfig
     sources: Sequence[Source]
+    gates: Gates
 
     async def gate(self, capability_id: str, run: int) -> Step:
         """Decide, from the id alone, whether to look for a provider."""
@@ -79,17 +83,22 @@ class Attempts:
                 lambda t: self._resolved_in(t, request, registered.manifest, method),
             )
             return _RESUME
-        assessment = assess(capability_id, history=_history(request))
+        assessment, said = await self.gates.of_id(
+            capability_id,
+            assess(capability_id, history=_history(request)),
+            await self._arguments(capability_id),
+        )
         yes = await self._granted(request)
         decision = decide(
             assessment,
             self.config,
             approved_level=_level(yes),
             overridden=request.override_reason is not None,
+            verdict=said,
         )
         if decision is Decision.PROCEED:
             return {"next": "discover"}
-        await self._refuse_or_ask(request, run, decision, assessment, None)
+        await self._refuse_or_ask(request, run, decision, with_verdict(assessment, said), None)
         return _STOP
 
     async def discover(self, capability_id: str) -> Step:
@@ -99,7 +108,7 @@ class Attempts:
         for approval in granted_before:
             if approval.candidate is not None:
                 return {"next": "conclude", "found": approval.candidate, "methods": []}
-        arguments = await self.storage.read(lambda c: waiting_arguments(c, capability_id))
+        arguments = await self._arguments(capability_id)
         wanted = Wanted(capability_id, arguments, request.context, approved=bool(granted_before))
         level = assess(capability_id).level
         methods: list[str] = []
@@ -212,26 +221,114 @@ class Attempts:
             current,
         )
         digest = manifest.definition_hash()
-        yes = [
-            one
-            for one in await self._granted(request)
-            if one.candidate_hash is None or one.candidate_hash == digest
-        ]
-        decision = decide(
+        answers = await self._granted(request)
+        yes = [one for one in answers if one.candidate_hash in (None, digest)]
+        review = await self.gates.of_candidate(
+            capability_id,
+            manifest,
             assessment,
+            source=found["source"],
+            arguments=await self._arguments(capability_id),
+        )
+        await self._tell(capability_id, review)
+        if review.report.rejects:
+            reason = f"it failed validation: {_gravest(review)}"
+            await self._fail(request, run, reason, methods, permanent=True)
+            return _STOP
+        if await self._goes_in_circles(capability_id, manifest.id, review.missing):
+            reason = f"it would need itself: {', '.join(sorted(review.missing))}"
+            await self._fail(request, run, reason, methods, permanent=True)
+            return _STOP
+        # Whoever said yes to a search has not seen what is suspicious about its result.
+        seen = [one for one in yes if one.candidate_hash or not review.assessment.insists]
+        decision = decide(
+            review.assessment,
             self.config,
-            approved_level=_level(yes),
+            approved_level=_level(seen),
             overridden=request.override_reason is not None,
+            verdict=review.verdict,
         )
         if decision is not Decision.PROCEED:
-            await self._refuse_or_ask(request, run, decision, assessment, found)
+            assessment = with_verdict(review.assessment, review.verdict)
+            await self._refuse_or_ask(request, run, decision, assessment, found, review)
             return _STOP
+        if review.missing:
+            await self._wait_for(request, run, review.missing)
+            return _STOP
+        if not seen and review.verdict is None:
+            unapproved = await self.gates.unapproved(manifest)
+            if unapproved.rejects:
+                reason = f"nobody approved it: {unapproved.issues[0]}"
+                await self._fail(request, run, reason, methods, permanent=True)
+                return _STOP
         try:
-            await self._register(request, run, manifest, found, assessment, yes)
+            await self._register(request, run, manifest, found, review, seen)
         except CapabilityError as error:
             await self._fail(request, run, error.message, methods, permanent=True)
             return _STOP
         return _RESUME
+
+    async def _arguments(self, capability_id: str) -> dict[str, Any] | None:
+        return await self.storage.read(lambda c: waiting_arguments(c, capability_id))
+
+    async def _tell(self, capability_id: str, review: Review) -> None:
+        """Put what validation found on the audit trail."""
+        report = review.report
+        if report.skipped:
+            return
+        await self.audit.append(
+            Event(
+                EventType.CAPABILITY_VALIDATED,
+                capability_id,
+                data={
+                    "validation_status": report.status.value,
+                    "security_score": report.security_score,
+                    "quality_score": report.quality_score,
+                    "compliance_score": report.compliance_score,
+                    "issues_count": len(report.issues),
+                },
+            )
+        )
+
+    async def _goes_in_circles(self, wanted: str, own: str, needed: frozenset[str]) -> bool:
+        """Whether something that a candidate needs would itself need the candidate."""
+        seen: set[str] = set()
+        waiting = set(needed)
+        while waiting:
+            current = waiting.pop()
+            if current in (wanted, own):
+                return True
+            if current not in seen:
+                seen.add(current)
+                waiting |= await self.approvals.needed_by(current)
+        return False
+
+    async def _wait_for(self, request: Request, run: int, needed: frozenset[str]) -> None:
+        """Let a request rest until what its candidate calls is registered."""
+
+        def unit(transaction: Transaction) -> None:
+            self.queue.change_in(
+                transaction,
+                request.capability_id,
+                RequestStatus.FAILED,
+                last_error=f"{_WAITS}{', '.join(sorted(needed))}",
+                next_attempt=None,
+                worker_id=None,
+            )
+            self._look_for(transaction, request, needed)
+
+        await self._change(request, run, "wait", unit)
+
+    def _look_for(self, transaction: Transaction, request: Request, needed: frozenset[str]) -> None:
+        """Queue what a candidate calls and nobody registered."""
+        if needed:
+            context = f"called by the candidate for {request.capability_id}"
+            self.queue.note_in(
+                transaction,
+                [Sighting(one, {}, "", context) for one in sorted(needed)],
+                source="static",
+                priority=Priority.LOW,
+            )
 
     async def break_off(self, request: Request, reason: str) -> None:
         """Count an attempt that ended by an error of our own as failed."""
@@ -284,6 +381,7 @@ class Attempts:
         decision: Decision,
         assessment: RiskAssessment,
         found: dict[str, Any] | None,
+        review: Review | None = None,
     ) -> None:
         capability_id = request.capability_id
 
@@ -321,7 +419,10 @@ class Attempts:
                 if found is None
                 else parse_manifest(found["manifest"]).definition_hash(),
                 timeout_seconds=self.config.human_approval_timeout_seconds,
+                findings=question_data(review),
             )
+            if review is not None:
+                self._look_for(transaction, request, review.missing)
             self.queue.change_in(
                 transaction,
                 capability_id,
@@ -339,12 +440,13 @@ class Attempts:
         run: int,
         manifest: Manifest,
         found: dict[str, Any],
-        assessment: RiskAssessment,
+        review: Review,
         yes: list[Approval],
     ) -> None:
         """Register, alias and mark as resolved in one transaction: all of it or nothing."""
         approver = next((one.decided_by for one in yes if one.decided_by), None)
-        sealed = _with_provenance(manifest, found, approver)
+        assessment, skipped = review.assessment, review.report.skipped
+        sealed = _with_provenance(manifest, found, approver, validated=not skipped)
 
         def unit(transaction: Transaction) -> None:
             self.marketplace.register_in(
@@ -364,7 +466,12 @@ class Attempts:
                     ),
                 )
             self._resolved_in(
-                transaction, request, sealed, found["method"], risk=assessment.level.value
+                transaction,
+                request,
+                sealed,
+                found["method"],
+                validation=review.report.status.value,
+                risk=assessment.level.value,
             )
 
         await self._change(request, run, "register", unit)
@@ -375,6 +482,8 @@ class Attempts:
         request: Request,
         manifest: Manifest,
         method: str,
+        *,
+        validation: str | None = None,
         **values: Any,
     ) -> None:
         now = time.time()
@@ -386,6 +495,9 @@ class Attempts:
             "tier": manifest.trust_tier.value,
             "duration_ms": round((now - (request.last_attempt or now)) * 1000, 1),
         }
+        if validation is not None:
+            outcome["validation"] = validation
+        self.queue.reopen_waiting_in(transaction, _WAITS)
         self.queue.change_in(
             transaction,
             request.capability_id,
@@ -467,25 +579,28 @@ def _assess_change(
         factor = f"its definition differs from version {current.manifest.version}"
     else:
         return assessment
-    return replace(
-        assessment,
-        level=max(assessment.level, RiskLevel.HIGH, key=lambda one: one.rank),
-        risk_factors=(*assessment.risk_factors, factor),
-        requires_human_approval=True,
-        recommendation="Ask a person.",
-    )
+    return raised(assessment, RiskLevel.HIGH, factor, insists=True)
 
 
-def _with_provenance(manifest: Manifest, found: dict[str, Any], approver: str | None) -> Manifest:
+def _gravest(review: Review) -> str:
+    return "; ".join(str(one) for one in review.report.issues if one.severity is Severity.CRITICAL)
+
+
+def _with_provenance(
+    manifest: Manifest, found: dict[str, Any], approver: str | None, *, validated: bool
+) -> Manifest:
     now = datetime.now(UTC)
     steps = [
         CustodyEntry(step="found", at=now, by=found["source"]),
         CustodyEntry(step="imported", at=now, by="ccos"),
-        CustodyEntry(step="validated", at=now, by="ccos"),
     ]
+    if validated:
+        steps.append(CustodyEntry(step="validated", at=now, by="ccos"))
     if approver is not None:
         steps.append(CustodyEntry(step="approved", at=now, by=approver))
-    status = ApprovalStatus.AUTO_APPROVED if approver is None else ApprovalStatus.APPROVED
+    # What nobody looked at, neither a person nor a check, stays unapproved.
+    unasked = ApprovalStatus.AUTO_APPROVED if validated else ApprovalStatus.PENDING
+    status = unasked if approver is None else ApprovalStatus.APPROVED
     return manifest.model_copy(
         update={
             "approval_status": status,

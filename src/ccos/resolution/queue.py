@@ -378,6 +378,15 @@ class ResolutionQueue:
         )
         self._audit.record(transaction, Event(EventType.RESOLUTION_QUEUED, capability_id))
 
+    def reopen_waiting_in(self, transaction: Transaction, reason: str) -> None:
+        """Put back what failed for a reason that begins so, as part of ``transaction``."""
+        waiting = sa.select(resolutions.c.capability_id).where(
+            resolutions.c.status == RequestStatus.FAILED.value,
+            resolutions.c.last_error.startswith(reason, autoescape=True),
+        )
+        for capability_id in list(transaction.execute(waiting).scalars()):
+            self.reopen_in(transaction, capability_id)
+
     async def get(self, capability_id: str) -> Request:
         """The request for a capability.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ccos.capabilities import canonical_id
@@ -14,8 +15,10 @@ from ccos.errors import ApprovalNotFoundError, FeatureDisabledError, ResolutionN
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace, Standing
 from ccos.resolution.approvals import NOT_IN_TIME, Approval, Approvals
+from ccos.resolution.approvals.standing import StandingApprovals
 from ccos.resolution.attempt import Attempts
 from ccos.resolution.checkpoints import CheckpointArchive
+from ccos.resolution.gates import CodeOf, Gates
 from ccos.resolution.queue import (
     Priority,
     Request,
@@ -43,6 +46,8 @@ class MissingCapabilityResolver:
         checkpoint_archive: The executions that wait for them.
         config: Flags, limits and rules.
         sources: Where providers are looked for, in this order.
+        rules_file: Where the operator's approval rules stand.
+        code_of: Finds the code of scripts that are proposed, so that it is judged.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class MissingCapabilityResolver:
         config: MissingCapabilityConfig,
         *,
         sources: Sequence[Source] = (),
+        rules_file: Path | None = None,
+        code_of: CodeOf | None = None,
     ) -> None:
         storage, audit = marketplace.storage, marketplace.audit
         self._storage = storage
@@ -64,6 +71,8 @@ class MissingCapabilityResolver:
         self.config = config
         self.queue = ResolutionQueue(storage, audit, config)
         self.approvals = Approvals(storage, audit)
+        self.standing = StandingApprovals(storage, audit)
+        self.gates = Gates(marketplace, config, self.standing, rules_file, code_of)
         self._attempts = Attempts(
             storage,
             audit,
@@ -73,6 +82,7 @@ class MissingCapabilityResolver:
             checkpoint_archive.runtime,
             config,
             self._sources,
+            self.gates,
         )
 
     async def workflow(self, capability_id: str, run: int) -> dict[str, Any]:
@@ -217,6 +227,7 @@ class MissingCapabilityResolver:
         capability_id: str | None = None,
         by: str,
         reason: str = "",
+        remember_seconds: float | None = None,
     ) -> Approval:
         """Say yes; the search, or the script, goes on from there.
 
@@ -225,10 +236,12 @@ class MissingCapabilityResolver:
             capability_id: the capability whose question waits.
             by: Who decides.
             reason: Why.
+            remember_seconds: How long the answer also counts for candidates of the same kind.
 
         Raises:
             ApprovalNotFoundError: if there is no such question.
-            ApprovalStateError: if it was answered, expired or superseded before.
+            ApprovalStateError: if it was answered, expired or superseded before, if somebody else
+                has to answer, or if it is no answer that can be remembered.
         """
         approval = await self._question(approval_id, capability_id)
 
@@ -236,6 +249,8 @@ class MissingCapabilityResolver:
             decided = self.approvals.decide_in(
                 transaction, approval.id, approve=True, actor=by, reason=reason
             )
+            if remember_seconds is not None:
+                self.standing.remember_in(transaction, decided, remember_seconds)
             if decided.extension is None:
                 request = load_request(transaction.connection, decided.capability_id)
                 if request.status is RequestStatus.AWAITING_APPROVAL:

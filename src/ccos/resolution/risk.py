@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -71,7 +71,14 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class RiskAssessment:
-    """The level, and everything that led to it."""
+    """The level, and everything that led to it.
+
+    Attributes:
+        insists: Whether a person has to decide, whatever rules, grants and flags say.
+        approvers: Who may answer; anybody if empty.
+        other_than_requester: Whether whoever asked may not answer.
+        escalate_after_seconds: When those of ``escalate_to`` may answer, too.
+    """
 
     level: RiskLevel
     risk_factors: tuple[str, ...]
@@ -79,6 +86,11 @@ class RiskAssessment:
     compliance_requirements: tuple[str, ...]
     requires_human_approval: bool
     recommendation: str
+    insists: bool = False
+    approvers: tuple[str, ...] = ()
+    other_than_requester: bool = False
+    escalate_after_seconds: float | None = None
+    escalate_to: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The assessment as JSON data."""
@@ -124,6 +136,25 @@ def assess(
         *(reason for _, reason in findings),
     )
     return RiskAssessment(level, factors, security, compliance, asks, _RECOMMENDATIONS[level])
+
+
+def raised(
+    assessment: RiskAssessment, level: RiskLevel, factor: str, *, insists: bool = False
+) -> RiskAssessment:
+    """The assessment with one more factor, and at least this level."""
+    highest = max(assessment.level, level, key=lambda one: one.rank)
+    asks = assessment.requires_human_approval or insists or highest.rank >= RiskLevel.HIGH.rank
+    advice = _RECOMMENDATIONS[highest]
+    if asks and highest.rank < RiskLevel.HIGH.rank:
+        advice = _RECOMMENDATIONS[RiskLevel.HIGH]
+    return replace(
+        assessment,
+        level=highest,
+        risk_factors=tuple(dict.fromkeys((*assessment.risk_factors, factor))),
+        requires_human_approval=asks,
+        recommendation=advice,
+        insists=assessment.insists or insists,
+    )
 
 
 _RECOMMENDATIONS: Final = {

@@ -82,6 +82,7 @@ class ResolutionWorker:
         if not flags.enabled:
             return 0
         await self.resolver.expire_approvals()
+        await self.resolver.approvals.escalate()
         await self.resolver.queue.release_stale()
         await self.resolver.queue.promote(retry_failed=flags.continuous_resolution)
         worked = await self.resolver.work_through()

@@ -24,7 +24,7 @@ from ccos.resolution.approvals.records import (
 )
 from ccos.resolution.risk import RiskAssessment
 from ccos.storage import Storage, Transaction
-from ccos.storage.schema import approvals
+from ccos.storage.schema import approvals, executions, waits
 
 NOT_IN_TIME: Final = "nobody decided in time"
 ABANDONED: Final = "the process that asked has ended"
@@ -48,6 +48,7 @@ class Approvals:
         candidate: dict[str, Any] | None,
         candidate_hash: str | None,
         timeout_seconds: float,
+        findings: dict[str, Any] | None = None,
     ) -> str:
         """Put a question as part of ``transaction`` and return its id.
 
@@ -77,7 +78,7 @@ class Approvals:
             transaction,
             category,
             capability_id,
-            risk=assessment.as_dict(),
+            risk={**assessment.as_dict(), **(findings or {})},
             subject=candidate,
             candidate_hash=candidate_hash,
             requested_by="ccos",
@@ -186,6 +187,7 @@ class Approvals:
                 next_step=_ask_again(approval),
                 details={"approval_id": approval_id, "status": "expired"},
             )
+        self._check_who(transaction, approval, actor)
         state = ApprovalState.APPROVED if approve else ApprovalState.REJECTED
         self._close(transaction, approval_id, state, actor=actor, reason=reason[:_REASON_LIMIT])
         self._record(
@@ -198,6 +200,64 @@ class Approvals:
             candidate_hash=approval.candidate_hash,
         )
         return load_approval(transaction.connection, approval_id)
+
+    def _check_who(self, transaction: Transaction, approval: Approval, actor: str) -> None:
+        """Refuse an answer of somebody whom the rule behind the question does not name."""
+        risk, now = approval.risk, time.time()
+        named = list(risk.get("approvers") or ())
+        after = risk.get("escalate_after_seconds")
+        if named and after is not None and now >= approval.requested_at + after:
+            named += risk.get("escalate_to") or ()
+        if named and actor not in named:
+            raise ApprovalStateError(
+                f"{actor} may not answer {approval.id}.",
+                next_step=f"Let one of these answer: {', '.join(named)}.",
+                details={"approval_id": approval.id, "approvers": named},
+            )
+        if risk.get("other_than_requester") and actor in _askers(transaction, approval):
+            raise ApprovalStateError(
+                f"{actor} asked for {approval.capability_id} and may not answer {approval.id}.",
+                next_step="Let somebody else answer.",
+                details={"approval_id": approval.id},
+            )
+
+    async def escalate(self) -> list[Approval]:
+        """Tell, once, of each question that further people may answer by now."""
+        now = time.time()
+        due = [
+            one
+            for one in await self.recent(status=ApprovalState.PENDING)
+            if (after := one.risk.get("escalate_after_seconds")) is not None
+            and not one.risk.get("escalated_at")
+            and now >= one.requested_at + after
+        ]
+
+        def unit(transaction: Transaction) -> list[Approval]:
+            told = []
+            for one in due:
+                current = load_approval(transaction.connection, one.id)
+                if current.status is not ApprovalState.PENDING or "escalated_at" in current.risk:
+                    continue
+                transaction.execute(
+                    sa.update(approvals)
+                    .where(approvals.c.id == one.id)
+                    .values(risk=json.dumps({**current.risk, "escalated_at": now}))
+                )
+                to = current.risk.get("escalate_to")
+                self._record(transaction, EventType.APPROVAL_ESCALATED, current, to=to)
+                told.append(current)
+            return told
+
+        return await self._storage.write("escalate", unit) if due else []
+
+    async def needed_by(self, capability_id: str) -> frozenset[str]:
+        """What the candidate that waits, or was approved, for a capability calls in vain."""
+        query = sa.select(approvals.c.risk).where(
+            approvals.c.capability_id == capability_id,
+            approvals.c.status.in_((ApprovalState.PENDING.value, ApprovalState.APPROVED.value)),
+        )
+        rows = await self._storage.read(lambda c: c.execute(query).scalars().all())
+        return frozenset().union(*(json.loads(one).get("needs") or () for one in rows))
 
     def _record(
         self,
@@ -330,6 +390,16 @@ class Approvals:
             query = query.where(approvals.c.status == status.value)
         rows = await self._storage.read(lambda c: c.execute(query).all())
         return [approval_of(row) for row in rows]
+
+
+def _askers(transaction: Transaction, approval: Approval) -> set[str]:
+    """On whose behalf it is asked: those whose executions wait for the capability."""
+    waiting = (
+        sa.select(executions.c.principal)
+        .join(waits, waits.c.execution_id == executions.c.id)
+        .where(waits.c.capability_id == approval.capability_id)
+    )
+    return {approval.requested_by, *transaction.execute(waiting).scalars()}
 
 
 def _ask_again(approval: Approval) -> str:

@@ -34,6 +34,8 @@ class ApprovalCategory(StrEnum):
     """May this candidate be registered and called?"""
     BUDGET_EXTENSION = "BudgetExtension"
     """May this execution use more than its budget allows?"""
+    STANDING_APPROVAL = "StandingApproval"
+    """A yes that was remembered for later candidates of the same kind."""
 
 
 @dataclass(frozen=True, slots=True)
