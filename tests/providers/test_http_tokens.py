@@ -150,11 +150,24 @@ def test_discovery_names_the_endpoint_and_how_to_prove_oneself() -> None:
 
 @pytest.mark.parametrize("endpoint", ["https://evil.example/token", "http://id.example/t", 7, None])
 def test_discovery_leads_to_no_other_host(endpoint: Any) -> None:
-    client = Client([{"token_endpoint": endpoint}])
-    asked = reference(token_url=None, discovery_url="https://id.example/d")
-    with pytest.raises(ProviderUnavailableError, match="no token endpoint on the same host"):
+    client = Client([{"token_endpoint": endpoint, "issuer": "https://other.example"}])
+    url = "https://id.example/.well-known/openid-configuration"
+    asked = reference(token_url=None, discovery_url=url)
+    with pytest.raises(ProviderUnavailableError, match="no token endpoint of its own"):
         sent(tokens(client, **CLIENT), asked)
     assert len(client.seen) == 1
+
+
+def test_an_issuer_may_have_its_token_endpoint_elsewhere() -> None:
+    found = {"token_endpoint": "https://tokens.example/t", "issuer": "https://id.example/"}
+    url = "https://id.example/.well-known/openid-configuration"
+    asked = reference(token_url=None, discovery_url=url)
+    client = Client([found, TOKEN])
+    assert sent(tokens(client, **CLIENT), asked) == {"Authorization": "Bearer t1"}
+    assert client.seen[1]["url"] == "https://tokens.example/t"
+    plain = Client([found | {"token_endpoint": "http://tokens.example/t"}])
+    with pytest.raises(ProviderUnavailableError):
+        sent(tokens(plain, **CLIENT), asked)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class OAuth2Reference(_Model):
     """Environment variables that may hold an access token."""
     token_url: Url | None = None
     discovery_url: Url | None = None
-    """OpenID Connect Discovery 1.0: a document on the same host that names the token endpoint."""
+    """OpenID Connect Discovery 1.0: the issuer's document that names the token endpoint."""
     scopes: Annotated[tuple[ShortText, ...], Field(max_length=100)] = ()
     client_id: tuple[EnvironmentName, ...] = ()
     client_secret: tuple[EnvironmentName, ...] = ()

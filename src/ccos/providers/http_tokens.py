@@ -30,6 +30,7 @@ _USUAL_SECONDS: Final = 300.0
 """How long a token is used whose answer does not say how long it lasts."""
 _MARGIN_SECONDS: Final = 30.0
 _BASIC: Final = "client_secret_basic"
+_WELL_KNOWN: Final = "/.well-known/openid-configuration"
 
 
 @dataclass(slots=True)
@@ -171,9 +172,10 @@ class AccessTokens:
         found = await self._ask("GET", discovery, capability, [])
         url = found.get("token_endpoint")
         joined = urljoin(discovery, url) if isinstance(url, str) else ""
-        if urlsplit(joined)[:2] != urlsplit(discovery)[:2]:
-            # What a document names may get a secret only where somebody agreed to that host.
-            raise _refused(capability, discovery, "it names no token endpoint on the same host")
+        same_host = urlsplit(joined)[:2] == urlsplit(discovery)[:2]
+        if not same_host and not (joined.startswith("https://") and _vouches(found, discovery)):
+            # What a document names may get a secret only where somebody agreed to its issuer.
+            raise _refused(capability, discovery, "it names no token endpoint of its own")
         methods = found.get("token_endpoint_auth_methods_supported", [_BASIC])
         return joined, methods if isinstance(methods, list) else [_BASIC]
 
@@ -200,6 +202,12 @@ class AccessTokens:
             text = Credentials(texts=tuple(secrets)).redact(str(said)[:500])
             raise _refused(capability, url, f"it answered {response.status}: {text}")
         return answer
+
+
+def _vouches(found: dict[str, Any], discovery: str) -> bool:
+    """Whether a document is the issuer's own (OpenID Connect Discovery 1.0, section 4.3)."""
+    issuer = found.get("issuer")
+    return isinstance(issuer, str) and discovery == issuer.rstrip("/") + _WELL_KNOWN
 
 
 def _sendable(token: str, capability: str) -> str:
