@@ -125,12 +125,16 @@ async def test_what_the_worker_measures_is_told(engine: ScriptEngine) -> None:
     assert raised.statistics.measured.memory_peak_bytes is not None
 
 
-async def test_instructions_are_told_where_they_ran_out(engine: ScriptEngine) -> None:
-    result = await run(engine, "pub fn main() { loop {} }", timeout=0.5)
-    measured = result.statistics.measured
-    if result.error is not None and result.error.details.get("limit") == "time":
-        assert measured.instructions is not None
-        assert f"{measured.instructions} instructions" in result.error.message
+async def test_instructions_are_told_where_they_ran_out(
+    engine: ScriptEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ccos.engine.rune.session.INSTRUCTIONS_PER_SECOND", 1000)
+    result = await run(engine, SPIN)
+    instructions = result.statistics.measured.instructions
+    assert instructions is not None
+    assert failed(result)[2] == "time"
+    assert result.error is not None
+    assert f"more than {instructions} instructions" in result.error.message
 
 
 async def test_a_call_that_is_not_awaited_is_warned_of(engine: ScriptEngine) -> None:
