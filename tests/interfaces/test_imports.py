@@ -401,7 +401,6 @@ type Book { id: ID! title: String }
 
 
 def test_a_graphql_schema_is_imported(ccos: Run, tmp_path: Path) -> None:
-    pytest.importorskip("graphql", reason="graphql-core is not installed")
     file = written(tmp_path / "shop.graphql", SCHEMA)
     words = ["import", "graphql", file, "--endpoint", "https://shop.example/graphql", "--json"]
     dry = ccos(*words, "--dry-run")
@@ -422,3 +421,14 @@ def test_a_graphql_schema_is_imported(ccos: Run, tmp_path: Path) -> None:
     assert ccos("import", "graphql", "--dry-run").code == 2
     folder = ccos("import", "graphql", tmp_path, "--dry-run", "--json")
     assert lines(folder)[0]["needs_base_url"] is True
+
+
+def test_how_much_of_a_graphql_result_is_selected_can_be_said(ccos: Run, tmp_path: Path) -> None:
+    text = "type Query { book: Book } type Book { id: ID author: Author } type Author { name: Int }"
+    file = written(tmp_path / "deep.graphql", text)
+    words = ["import", "graphql", file, "--endpoint", "https://x.example/", "--json"]
+    asked = [*words, "--request", "book", "--arguments", "{}"]
+    assert "author" in ccos(*asked).json["body"]
+    assert "author" not in ccos(*asked, "--depth", 1).json["body"]
+    assert "author" not in ccos(*asked, "--cost", 1).json["body"]
+    assert ccos(*words, "--dry-run", "--depth", 0).code == 2

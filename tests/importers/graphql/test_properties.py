@@ -15,7 +15,7 @@ from ccos.importers.graphql import ImportedApi, SelectionBudget, import_graphql
 
 from .schemas import json_value, schema_text
 
-MANY = settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.generate))
+MANY = settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))
 SEEDS = st.integers(0, 2**32)
 
 

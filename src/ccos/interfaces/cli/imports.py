@@ -143,6 +143,12 @@ async def graphql(
             "by rule.",
         ),
     ] = None,
+    depth: Annotated[
+        int, Parameter(help="How many objects of a result are selected inside one another.")
+    ] = 3,
+    cost: Annotated[
+        int, Parameter(help="How many values of a result are selected; a list counts as ten.")
+    ] = 500,
     token: Annotated[
         str | None, Parameter(help="Environment variable that holds the token of the API.")
     ] = None,
@@ -159,13 +165,19 @@ async def graphql(
     A schema is its type definitions or the answer to an introspection query. Exit code 1 if a
     schema that was named cannot be read.
     """
+    from ccos.importers.graphql import SelectionBudget
     from ccos.interfaces.cli.imports_graphql import Wishes, import_schemas, show_request
 
     if not sources:
         raise UsageError("Name a file, a folder or a URL.")
     if arguments is not None and request is None:
         raise UsageError("--arguments belong to --request.")
+    try:
+        budget = SelectionBudget(depth=depth, cost=cost)
+    except ValueError as error:
+        raise UsageError(f"{error}.".capitalize()) from None
     wishes = Wishes(
+        budget=budget,
         endpoint=endpoint,
         subscriptions_endpoint=subscriptions_endpoint,
         api=api,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ccos.capabilities import AuthReference
 from ccos.errors import UnknownCapabilityError
-from ccos.importers.graphql import ImportedApi, import_graphql
+from ccos.importers.graphql import ImportedApi, SelectionBudget, import_graphql
 from ccos.interfaces.cli.exits import ExitCode, UsageError
 from ccos.interfaces.cli.imports_report import Report, show_preview
 from ccos.interfaces.cli.imports_sources import (
@@ -44,6 +44,7 @@ class Wishes:
     api: str | None = None
     select: str | None = None
     selections: Mapping[str, str] = field(default_factory=dict)
+    budget: SelectionBudget | None = None
     token: str | None = None
     """Environment variable that holds the token of the API."""
 
@@ -159,6 +160,7 @@ async def _imported(
             api=wishes.api,
             select=wishes.select,
             selections=wishes.selections,
+            budget=wishes.budget,
             auth=wishes.auth,
         )
         return found, time.perf_counter() - started
