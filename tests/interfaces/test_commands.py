@@ -29,7 +29,7 @@ GROUPS = {
     "migration": [
         *("migrate", "status", "list", "validate", "rollback", "reload", "cleanup", "report"),
     ],
-    "rtfs": ["run", "repl", "check", "format", "compile", "deps", "cases"],
+    "rtfs": ["run", "repl", "check", "format", "compile", "deps", "register", "cases"],
     "resolve-deps": list(RESOLVE_DEPS),
 }
 

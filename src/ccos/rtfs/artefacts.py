@@ -74,6 +74,7 @@ class CapabilityArtefact:
         hash: SHA-256 of the canonical print of the form and of the helpers it uses.
         form: The form itself.
         warnings: What is doubtful.
+        script: The implementation with its helpers as a text of its own; empty if there is none.
     """
 
     id: str
@@ -97,6 +98,7 @@ class CapabilityArtefact:
     hash: str
     form: ListForm = field(repr=False)
     warnings: tuple[Diagnostic, ...] = ()
+    script: str = field(default="", repr=False)
 
     @property
     def calls_dynamically(self) -> bool:
@@ -219,9 +221,11 @@ class _File:
         if len(self._errors) > before:
             return None
         helpers = self._used_helpers(form)
-        program = None
+        program, script = None, ""
         if implementation is not None:
-            program = self._program(implementation, options.get("parameters"), helpers, form)
+            work = _definition(implementation, options.get("parameters"), form)
+            program = self._compiled([*helpers, work])
+            script = "\n".join(printed(one) for one in (*helpers, work))
         dependencies = program.dependencies if program is not None else ()
         types = self._named_types(program, helpers, form)
         return CapabilityArtefact(
@@ -246,6 +250,7 @@ class _File:
             _hash([*helpers, form]),
             form,
             (*self._warnings, *(program.warnings if program is not None else ())),
+            script,
         )
 
     def _identifier(self, form: Form) -> str:
@@ -368,30 +373,6 @@ class _File:
                     changed = True
         return [self._helpers[index] for index in sorted(used)]
 
-    def _program(
-        self,
-        implementation: Form,
-        parameters: Form | None,
-        helpers: list[ListForm],
-        form: ListForm,
-    ) -> CompiledModule:
-        at, end = form.start, form.start + 1
-        given = Symbol("input", at, end)
-        bare = without_meta(implementation)
-        work: Form = implementation
-        if head_name(bare) in ("fn", "λ", "lambda"):
-            work = ListForm((implementation, given), at, end)
-        if isinstance(parameters, MapForm):
-            keys = [key for key, _ in parameters.pairs if isinstance(key, Keyword)]
-            names = VectorForm(tuple(Symbol(key.name, key.start, key.end) for key in keys), at, end)
-            pattern = MapForm((Keyword("keys", at, end), names), at, end)
-            binding = VectorForm((pattern, given), at, end)
-            work = ListForm((Symbol("let", at, end), binding, work), at, end)
-        vector = VectorForm((given,), at, end)
-        name = Symbol(IMPLEMENTATION, at, end)
-        definition = ListForm((Symbol("defn", at, end), name, vector, work), at, end)
-        return self._compiled([*helpers, definition])
-
     def _compiled(self, forms: Iterable[Form]) -> CompiledModule:
         source = Source(self._source.name, self._source.text, tuple(forms))
         return compile_source(source, module_source=self._module_source)
@@ -434,6 +415,24 @@ class _File:
         if not name or body is None:
             return None
         return PlanArtefact(name, self._compiled([*self._used_helpers(form), body]), form)
+
+
+def _definition(implementation: Form, parameters: Form | None, form: ListForm) -> ListForm:
+    """The implementation as a function of the input object."""
+    at, end = form.start, form.start + 1
+    given = Symbol("input", at, end)
+    work: Form = implementation
+    if head_name(without_meta(implementation)) in ("fn", "λ", "lambda"):
+        work = ListForm((implementation, given), at, end)
+    if isinstance(parameters, MapForm):
+        keys = [key for key, _ in parameters.pairs if isinstance(key, Keyword)]
+        names = VectorForm(tuple(Symbol(key.name, key.start, key.end) for key in keys), at, end)
+        pattern = MapForm((Keyword("keys", at, end), names), at, end)
+        binding = VectorForm((pattern, given), at, end)
+        work = ListForm((Symbol("let", at, end), binding, work), at, end)
+    name = Symbol(IMPLEMENTATION, at, end)
+    head = Symbol("defn", at, end)
+    return ListForm((head, name, VectorForm((given,), at, end), work), at, end)
 
 
 def _opened(forms: Iterable[Form]) -> list[Form]:

@@ -19,7 +19,7 @@ from ccos.interfaces.cli.options import (
     read_arguments,
     read_input,
 )
-from ccos.interfaces.cli.session import screen_of
+from ccos.interfaces.cli.session import opened, screen_of
 
 if TYPE_CHECKING:
     from ccos.rtfs import Dependency
@@ -165,6 +165,71 @@ def deps(file: File, /, *, common: Common = COMMON) -> None:
     )
     if not found:
         screen.text(f"{file} calls no capability.")
+
+
+@app.command
+async def register(
+    file: File,
+    /,
+    *,
+    by: Annotated[str, Parameter(help="Who vouches for them.")],
+    level: Annotated[
+        str | None,
+        Parameter(help="safe, development or production; by default that of the engine."),
+    ] = None,
+    force: Annotated[
+        bool, Parameter(negative="", help="Allow changes that break callers.")
+    ] = False,
+    dry_run: Annotated[
+        bool, Parameter(name="--dry-run", negative="", help="Say what would be registered.")
+    ] = False,
+    common: Common = COMMON,
+) -> None:
+    """Register the capabilities of a file: all or none. Nothing of the file is run for it.
+
+    Whoever registers them approves them. What an implementation does to the world is worked out
+    from what it calls.
+    """
+    from ccos.engine.modules import host_modules
+    from ccos.engine.policy import SecurityLevel
+    from ccos.engine.rtfs.capabilities import manifest_of
+    from ccos.interfaces.cli.levels import policy_at
+    from ccos.rtfs import load_artefacts
+
+    if not by.strip():
+        raise UsageError("--by names nobody.")
+    artefacts = load_artefacts(read_input(file), file)
+    async with opened(common) as session:
+        engine, marketplace = session.ccos.script_engine, session.ccos.marketplace
+        policy = (
+            engine.get_security_policy()
+            if level is None
+            else policy_at(SecurityLevel.parse(level), engine, session.settings)
+        )
+        functions = dict(host_modules().granted(policy))
+        manifests = [
+            await manifest_of(one, engine, functions, policy=policy, reference=file, by=by)
+            for one in artefacts.capabilities
+        ]
+        results = ["would be registered" for _ in manifests]
+        if not dry_run:
+            found = await marketplace.storage.write(
+                "register",
+                lambda transaction: [
+                    marketplace.register_in(transaction, one, actor=by, allow_breaking=force)
+                    for one in manifests
+                ],
+            )
+            results = [str(one.result) for one in found]
+        rows = [
+            (one.id, one.version, one.effect_type.value, one.provider.type, result)
+            for one, result in zip(manifests, results, strict=True)
+        ]
+        names = ("capability", "version", "effect", "provider", "result")
+        session.screen.document(
+            {"capabilities": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
+        session.screen.table(names, rows, empty=f"{file} holds no capability.")
 
 
 @app.command
