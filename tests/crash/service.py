@@ -15,6 +15,9 @@ from typing import Any
 class _Server(ThreadingHTTPServer):
     """Knows how many of the connections that it accepted it is not done with."""
 
+    # Were there no room for a connection, the kernel would try again after its process died.
+    request_queue_size = 1000
+
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
         self._open = 0

@@ -27,6 +27,7 @@ WORKING = ("takeover", "dispatch", "result", "complete", "decide", "resume")
 DEMANDED = ("park", "approve", "register", "dispatch", "result", "resume")
 KILLS = int(os.environ.get("CRASH_KILLS", "120"))
 SESSIONS_A_SCENARIO = 60
+SCENARIOS = 10 + KILLS
 NAMES = ["a", "b", "c"]
 
 
@@ -74,6 +75,14 @@ class Tally:
     plans: int = 0
     unknown: int = 0
     effects: int = 0
+
+    def lacks(self) -> list[str]:
+        """The points that must be hit and were not."""
+        return [
+            name
+            for name in DEMANDED
+            if not self.kills[f"{name} before"] + self.kills[f"{name} after"]
+        ]
 
 
 @dataclass
@@ -182,8 +191,9 @@ def test_kills_lose_nothing_and_repeat_nothing(
     tally = Tally()
     chance = random.Random(f"kills of {language} on {backend}")
     number = 0
-    while sum(tally.kills.values()) < kills:
+    while sum(tally.kills.values()) < kills or tally.lacks():
         number += 1
+        assert number <= SCENARIOS, tally.lacks()
         home = tmp_path / str(number)
         (home / "apis").mkdir(parents=True)
         service = CountingService()
@@ -213,5 +223,3 @@ def test_kills_lose_nothing_and_repeat_nothing(
     print(f"{tally.plans} plans, {tally.effects} effects, {tally.unknown} unknown outcomes")
     for point, count in sorted(tally.kills.items()):
         print(f"  {point:20} {count}")
-    for name in DEMANDED:
-        assert tally.kills[f"{name} before"] + tally.kills[f"{name} after"] > 0, name
