@@ -186,6 +186,29 @@ async def test_files_that_changed_or_went_meanwhile_come_from_their_copies(
         assert (checked.valid, len(checked.warnings)) == (True, 4)
 
 
+async def test_a_worker_carries_on_by_itself(
+    tmp_path: Path, folder: Path, processes: Processes
+) -> None:
+    home = tmp_path / "home"
+    processes.run(home=home, folder=folder, config={}, at=3)
+    clean = {name: one for name, one in os.environ.items() if not name.startswith("CCOS_")}
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "ccos", "worker", "--home", str(home)],
+        env=clean,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        if line.startswith("Migration "):
+            break
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert line.endswith("was ended: Completed.\n")
+    async with opened(home) as ccos, manager_of(ccos, folder) as manager:
+        assert len(await manager.bridge().list_migrated_tools()) == 4
+
+
 async def test_two_processes_do_not_migrate_at_once(tmp_path: Path, folder: Path) -> None:
     async with (
         opened(tmp_path / "home") as ccos,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -230,13 +230,15 @@ class ScriptStore:
                 "which does not exist.",
                 details={"tool": tool.name, "script_id": tool.script_id},
             )
+        if replace:
+            _SAVE_TOOL[transaction.dialect].change(transaction.connection, row)
+            return
         insert = _insert(transaction, script_tools).values(row)
         # Setting the name to itself locks what is there, so that what comes back stays true.
-        changed = row if replace else {"name": tool.name}
         stored = transaction.execute(
-            insert.on_conflict_do_update(index_elements=["name"], set_=changed).returning(
-                script_tools.c.definition
-            )
+            insert.on_conflict_do_update(
+                index_elements=["name"], set_={"name": tool.name}
+            ).returning(script_tools.c.definition)
         ).scalar_one()
         if stored != row["definition"]:
             raise ScriptConflictError(
@@ -337,15 +339,48 @@ def _insert(transaction: Transaction, table: sa.Table) -> sqlite.Insert | postgr
     return postgresql.insert(table)
 
 
-def _write_script(transaction: Transaction, row: dict[str, Any]) -> bool:
-    insert = _insert(transaction, scripts).values(row)
-    changed = {name: value for name, value in row.items() if name not in ("id", "created_at")}
-    transaction.execute(insert.on_conflict_do_update(index_elements=["id"], set_=changed))
-    counters = _insert(transaction, script_usage).values(
-        script_id=row["id"], execution_count=0, failure_count=0, total_seconds=0.0, total_memory=0
+def _upsert(dialect: Any, table: sa.Table, key: str, *, kept: Sequence[str] = ()) -> Statement:
+    """An INSERT of a whole row, which changes the row that is there but for some columns."""
+    insert = dialect.insert(table)
+    changed = {one.name: insert.excluded[one.name] for one in table.c if one.name not in kept}
+    del changed[key]
+    return Statement(insert.on_conflict_do_update(index_elements=[key], set_=changed))
+
+
+_DIALECTS: Final[Mapping[str, Any]] = {"sqlite": sqlite, "postgresql": postgresql}
+_SAVE_SCRIPT: Final = {
+    name: _upsert(dialect, scripts, "id", kept=("created_at",))
+    for name, dialect in _DIALECTS.items()
+}
+_SAVE_TOOL: Final = {
+    name: _upsert(dialect, script_tools, "name") for name, dialect in _DIALECTS.items()
+}
+_START_COUNTING: Final = {
+    name: Statement(dialect.insert(script_usage).on_conflict_do_nothing())
+    for name, dialect in _DIALECTS.items()
+}
+_HOLD: Final = {
+    shared: Statement(
+        sa.select(scripts.c.id)
+        .where(scripts.c.id == sa.bindparam("id"))
+        .with_for_update(read=shared)
     )
-    first = counters.on_conflict_do_nothing().returning(script_usage.c.script_id)
-    return transaction.execute(first).first() is not None
+    for shared in (False, True)
+}
+
+
+def _write_script(transaction: Transaction, row: dict[str, Any]) -> bool:
+    connection, dialect = transaction.connection, transaction.dialect
+    _SAVE_SCRIPT[dialect].change(connection, row)
+    counters = {
+        "script_id": row["id"],
+        "execution_count": 0,
+        "failure_count": 0,
+        "total_seconds": 0.0,
+        "total_memory": 0,
+        "last_executed": None,
+    }
+    return _START_COUNTING[dialect].change(connection, counters) == 1
 
 
 def _hold(transaction: Transaction, script_id: str, *, shared: bool = False) -> bool:
@@ -353,8 +388,7 @@ def _hold(transaction: Transaction, script_id: str, *, shared: bool = False) -> 
 
     SQLite has one writer at a time; Postgres locks the row.
     """
-    query = sa.select(scripts.c.id).where(scripts.c.id == script_id).with_for_update(read=shared)
-    return transaction.execute(query).first() is not None
+    return _HOLD[shared].first(transaction.connection, {"id": script_id}) is not None
 
 
 def _candidates(text: str) -> Callable[[sa.Connection], list[str]]:

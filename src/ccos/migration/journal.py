@@ -27,7 +27,7 @@ from ccos.migration.outcomes import (
     MigrationReport,
     MigrationStats,
 )
-from ccos.storage import Storage, Transaction
+from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import migrated_tools, migration_steps, migrations
 
 UNFINISHED: Final = (
@@ -35,6 +35,23 @@ UNFINISHED: Final = (
     MigrationPhase.MIGRATING,
     MigrationPhase.VALIDATING,
 )
+
+
+_SETTLED: Final = (
+    sa.update(migration_steps)
+    .where(
+        migration_steps.c.migration_id == sa.bindparam("migration"),
+        migration_steps.c.position == sa.bindparam("at"),
+    )
+    .values(
+        state=sa.bindparam("new_state"),
+        error=sa.bindparam("new_error"),
+        warnings=sa.bindparam("new_warnings"),
+        settled_at=sa.bindparam("now"),
+    )
+)
+_SETTLE: Final = Statement(_SETTLED)
+_SETTLE_BEFORE: Final = Statement(_SETTLED.values(before=sa.bindparam("new_before")))
 
 
 class StepState(StrEnum):
@@ -178,21 +195,18 @@ class MigrationJournal:
     ) -> None:
         """Note what became of a tool."""
         values: dict[str, Any] = {
-            "state": state.value,
-            "error": _error_text(error),
-            "warnings": json.dumps(list(warnings), ensure_ascii=False),
-            "settled_at": time.time(),
+            "migration": step.migration_id,
+            "at": step.position,
+            "new_state": state.value,
+            "new_error": _error_text(error),
+            "new_warnings": json.dumps(list(warnings), ensure_ascii=False),
+            "now": time.time(),
         }
-        if before is not None:
-            values["before"] = json.dumps(before, ensure_ascii=False)
-        transaction.execute(
-            sa.update(migration_steps)
-            .where(
-                migration_steps.c.migration_id == step.migration_id,
-                migration_steps.c.position == step.position,
-            )
-            .values(values)
-        )
+        if before is None:
+            _SETTLE.change(transaction.connection, values)
+        else:
+            values["new_before"] = json.dumps(before, ensure_ascii=False)
+            _SETTLE_BEFORE.change(transaction.connection, values)
 
     def claim_in(self, transaction: Transaction, migration: Migration, worker_id: str) -> bool:
         """Take over a migration from a worker that died; False if another was quicker."""

@@ -35,7 +35,7 @@ from ccos.migration.manifests import manifest_of
 from ccos.migration.outcomes import MigratedTool
 from ccos.migration.staging import Staged
 from ccos.resolution.risk import assess
-from ccos.storage import Storage, Transaction
+from ccos.storage import Statement, Storage, Transaction
 from ccos.storage.schema import (
     compiled_scripts,
     migrated_tools,
@@ -50,6 +50,12 @@ _TABLES: Final = {
     "migrated": (migrated_tools, migrated_tools.c.name),
     "tool": (script_tools, script_tools.c.name),
 }
+_ROWS: Final = {
+    what: Statement(sa.select(table).where(key == sa.bindparam("name")))
+    for what, (table, key) in _TABLES.items()
+}
+_SCRIPT: Final = Statement(sa.select(scripts).where(scripts.c.id == sa.bindparam("id")))
+_INSERT: Final = Statement(sa.insert(migrated_tools))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class ToolRegistrar:
         migrated = _migrated(prepared, made.manifest.version, migration_id)
         row = _migrated_row(migrated, staged)
         if before["migrated"] is None:
-            transaction.execute(sa.insert(migrated_tools), row)
+            _INSERT.change(transaction.connection, row)
         else:
             _replace_row(transaction, "migrated", name, row)
         self._drop_unused(transaction, before, keep=staged.script.script_id)
@@ -369,14 +375,13 @@ def _migrated_row(migrated: MigratedTool, staged: Staged) -> dict[str, Any]:
 
 
 def _row(connection: sa.Connection, what: str, name: str) -> dict[str, Any] | None:
-    table, key = _TABLES[what]
-    row = connection.execute(sa.select(table).where(key == name)).first()
-    return None if row is None else dict(row._mapping)
+    row = _ROWS[what].first(connection, {"name": name})
+    return None if row is None else row._asdict()
 
 
 def _script_row(connection: sa.Connection, script_id: str) -> dict[str, Any] | None:
-    row = connection.execute(sa.select(scripts).where(scripts.c.id == script_id)).first()
-    return None if row is None else dict(row._mapping)
+    row = _SCRIPT.first(connection, {"id": script_id})
+    return None if row is None else row._asdict()
 
 
 def _replace_row(
