@@ -817,3 +817,18 @@ def test_files_that_may_be_null_are_files(keyword: str) -> None:
         "items": {"type": "string", "contentEncoding": "base64"},
     }
     assert {"anyOf", "oneOf"} & properties["text"].keys()
+
+
+@pytest.mark.parametrize("text", ["half \ud800", "whole \U0001f600"])
+def test_what_cannot_be_pinned_is_quarantined(text: str) -> None:
+    found = imported(openapi({"/x": {"get": {"description": text}}, "/y": {"get": {}}}))
+    assert len(found.capabilities) == (1 if "half" in text else 2)
+    for one in found.capabilities:
+        assert one.definition_hash().startswith("sha256:")
+
+
+def test_a_document_with_keys_that_are_no_text_is_looked_at_closely() -> None:
+    schema: Any = {"type": "object", "default": {1: "one"}}
+    found = imported(openapi({"/x": {"get": {"parameters": [
+        {"name": "q", "in": "query", "schema": schema}]}}, "/y": {"get": {}}}))  # fmt: skip
+    assert [one.id for one in found.capabilities] == ["openapi.zoo.get.y"]

@@ -5,6 +5,7 @@ from ccos.capabilities.attestation import attestation_fault, attested
 from ccos.capabilities.differences import Difference, differences
 from ccos.capabilities.identifiers import canonical_id, id_tokens
 from ccos.capabilities.manifest import (
+    CANONICAL,
     ApprovalStatus,
     Attestation,
     CustodyEntry,
@@ -50,6 +51,7 @@ from ccos.capabilities.versions import (
 )
 
 __all__ = [
+    "CANONICAL",
     "ApprovalStatus",
     "Attestation",
     "AuthReference",

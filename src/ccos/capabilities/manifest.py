@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -27,6 +28,9 @@ from ccos.capabilities.versions import parse_version
 from ccos.errors import CapabilityError, InvalidManifestError
 
 MAXIMUM_MANIFEST_BYTES = 2_000_000
+CANONICAL = "canonical"
+"""Set in the context of a validation by whoever knows that all texts and numbers of the definition
+have a canonical form; this is then not tried out."""
 
 
 class EffectType(StrEnum):
@@ -183,8 +187,9 @@ class Manifest(_Model):
         return self
 
     @model_validator(mode="after")
-    def _definition_can_be_pinned(self) -> Manifest:
-        self.definition_hash()
+    def _definition_can_be_pinned(self, info: ValidationInfo) -> Manifest:
+        if not (info.context and info.context.get(CANONICAL)):
+            self.definition_hash()
         return self
 
     def definition(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,6 +218,7 @@ def _shared(
         base_url=base_url,
         variables=variables,
         allow_unknown_server=allow_unknown_server,
+        canonical=load is None and _has_canonical_form(document, location),
         references=references,
         notes=notes,
         schemas=schemas,
@@ -251,6 +253,32 @@ def _dialect(document: Mapping[str, Any], location: str) -> tuple[bool, str]:
         )
     is_old = openapi is None and (swagger is not None or not _SWAGGER_ONLY.isdisjoint(document))
     return (True, "2.0") if is_old else (False, "3.0")
+
+
+def _has_canonical_form(document: Mapping[str, Any], location: str) -> bool:
+    """Whether no part of the document can keep a definition from being pinned.
+
+    Looking once at the whole is cheaper than at each of its parts as often as it is used.
+    """
+    try:
+        text = json.dumps([document, location], allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return _has_text_keys(document)
+
+
+def _has_text_keys(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if not all(type(key) is str for key in one):
+                return False
+            waiting += [item for item in one.values() if isinstance(item, dict | list)]
+        else:
+            waiting += [item for item in one if isinstance(item, dict | list)]
+    return True
 
 
 def _given_base_url(base_url: str | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import ValidationError
 
 from ccos.capabilities import (
+    CANONICAL,
     EffectType,
     JsonSchema,
     Manifest,
@@ -79,6 +80,8 @@ class Api:
     variables: Mapping[str, str]
     """Values for server variables."""
     allow_unknown_server: bool
+    canonical: bool
+    """Whether every text and number of the document has a canonical form."""
     references: References
     notes: Notes
     schemas: Schemas
@@ -131,26 +134,31 @@ def to_manifest(api: Api, operation: Operation, capability_id: str) -> Manifest:
     body, used = _body(api, operation, parameters, draft)
     input_schema = used.with_definitions(_input_schema(arguments, body), "request", draft.needs)
     try:
-        return Manifest(
-            id=capability_id,
-            name=_name(operation),
-            description=_description(described),
-            version=_semantic(api.version),
-            provider=OpenApiProvider(
-                document=api.location,
-                base_url=_base_url(api, operation),
-                method=cast(Method, operation.method),
-                path=template.text,
-                parameters=tuple(argument.parameter for argument in arguments),
-                body=body.body if body else None,
-                auth=_auth(api, operation, parameters),
-            ),
-            input_schema=input_schema,
-            output_schema=_output(api, operation),
-            effect_type=_effect_type(operation),
-            effects=("destructive", "network") if _is_destructive(operation) else ("network",),
-            domains=(api.slug,),
-            metadata=_metadata(api, operation, parameters, draft),
+        return Manifest.model_validate(
+            {
+                "id": capability_id,
+                "name": _name(operation),
+                "description": _description(described),
+                "version": _semantic(api.version),
+                "provider": OpenApiProvider(
+                    document=api.location,
+                    base_url=_base_url(api, operation),
+                    method=cast(Method, operation.method),
+                    path=template.text,
+                    parameters=tuple(argument.parameter for argument in arguments),
+                    body=body.body if body else None,
+                    auth=_auth(api, operation, parameters),
+                ),
+                "input_schema": input_schema,
+                "output_schema": _output(api, operation),
+                "effect_type": _effect_type(operation),
+                "effects": ("destructive", "network")
+                if _is_destructive(operation)
+                else ("network",),
+                "domains": (api.slug,),
+                "metadata": _metadata(api, operation, parameters, draft),
+            },
+            context={CANONICAL: api.canonical},
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
