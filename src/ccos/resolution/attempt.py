@@ -209,8 +209,10 @@ class Attempts:
             await self._fail(request, run, step["reason"], methods)
             return _STOP
         try:
-            current = await self.marketplace.get(found["manifest"]["id"])
-            manifest = with_next_version(parse_manifest(found["manifest"]), current)
+            proposed = parse_manifest(found["manifest"])
+            current = await self.marketplace.get(proposed.id)
+            history = await self.marketplace.versions(proposed.id)
+            manifest = with_next_version(proposed, current, history)
         except CapabilityError as error:
             await self._fail(request, run, error.message, methods)
             return _STOP
