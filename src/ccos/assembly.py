@@ -51,6 +51,7 @@ from ccos.resolution.approvals import Approvals, BudgetExtensions
 from ccos.resolution.approvals.rules import FILE_NAME as APPROVAL_RULES
 from ccos.resolution.checkpoints import CheckpointArchive
 from ccos.resolution.detection import Dependencies, RuntimeDetection, dependencies
+from ccos.resolution.drift import DriftWatch
 from ccos.resolution.resolver import WORKFLOW, MissingCapabilityResolver
 from ccos.resolution.sources import (
     Catalogue,
@@ -314,7 +315,13 @@ class Ccos:
             rules_file=settings.home / APPROVAL_RULES,
             code_of=partial(_code_of, self.script_engine),
         )
-        self.worker = ResolutionWorker(self.marketplace, resolver, self.runtime, workers)
+        drift = DriftWatch(
+            self.marketplace,
+            resolver,
+            partial(mcp.list_tools, vouched=True),
+            interval_seconds=settings.missing.drift_check_interval_seconds,
+        )
+        self.worker = ResolutionWorker(self.marketplace, resolver, self.runtime, workers, drift)
         self.set_missing_capability_resolver(resolver)
         if self._work:
             task = asyncio.create_task(self.worker.run(), name="ccos-worker")
@@ -366,9 +373,7 @@ class Ccos:
         catalogue = Catalogue(settings.catalogue_files)
         vouched = partial(mcp.list_tools, vouched=True)
         return [
-            ChangedProviders(
-                self.marketplace, vouched, partial(mcp.list_offers, vouched=True)
-            ),
+            ChangedProviders(self.marketplace, vouched, partial(mcp.list_offers, vouched=True)),
             NearMatches(self.marketplace),
             CuratedCatalogue(catalogue, Introspector(vouched)),
             McpRegistry(

@@ -259,3 +259,17 @@ def test_a_server_that_moved_and_effects_that_grew() -> None:
     assert changes_between(before, before) == ()
     local = before.model_copy(update={"provider": LocalProvider(handler="x")})
     assert changes_between(before, local) == (Change.REPOINTED,)
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+async def test_the_worker_looks_again_where_the_loop_is_on(tmp_path: Path, on: bool) -> None:
+    clock = Clock()
+    variables = {**RESOLVING, "CCOS_CONTINUOUS_RESOLUTION": "true" if on else "false"}
+    async with opened(tmp_path, **variables) as ccos:
+        await register(ccos)
+        ccos.worker.drift = clock.watch(ccos, 60.0)
+        await ccos.worker.run_once()
+        assert clock.asked == []
+        clock.now = 60.0
+        await ccos.worker.run_once()
+        assert bool(clock.asked) is on

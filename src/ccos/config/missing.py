@@ -201,6 +201,13 @@ class MissingCapabilityConfig(SettingsModel):
             "Further policies for candidates: data_privacy, performance, api_design.",
         ),
     ] = ()
+    drift_check_interval_seconds: Annotated[
+        Number,
+        Setting(
+            "CCOS_DRIFT_CHECK_INTERVAL_SECONDS",
+            "How often registered MCP tools are compared with what is offered; 0 is never.",
+        ),
+    ] = 3600
     poll_interval_seconds: Annotated[
         Number, Setting("CCOS_POLL_INTERVAL_SECONDS", "Pause between rounds of the loop.")
     ] = 5

@@ -34,7 +34,11 @@ _POSITIVE = (
     "tool_selection.max_tools",
     "tool_selection.max_description_chars",
 )
-_NOT_NEGATIVE = ("resolution_cache_ttl_seconds", "mcp_registry_config.cache_ttl_seconds")
+_NOT_NEGATIVE = (
+    "resolution_cache_ttl_seconds",
+    "drift_check_interval_seconds",
+    "mcp_registry_config.cache_ttl_seconds",
+)
 _AT_MOST = {
     "max_concurrent_resolutions": 100,
     "tool_selection.max_tools": 100,

@@ -8,6 +8,7 @@ import time
 from ccos.errors import CcosError
 from ccos.events import Event, EventType
 from ccos.marketplace import Marketplace
+from ccos.resolution.drift import DriftWatch
 from ccos.resolution.resolver import MissingCapabilityResolver
 from ccos.runtime import HEARTBEAT_SECONDS, Runtime, Workers, awaited_capabilities
 
@@ -23,6 +24,7 @@ class ResolutionWorker:
 
     Attributes:
         resolver: Whose queue it works on; may be replaced between two rounds.
+        drift: Looks at registered providers again; None if nobody does.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class ResolutionWorker:
         resolver: MissingCapabilityResolver,
         runtime: Runtime,
         workers: Workers,
+        drift: DriftWatch | None = None,
     ) -> None:
+        self.drift = drift
         self._storage = marketplace.storage
         self._audit = marketplace.audit
         self._marketplace = marketplace
@@ -85,6 +89,9 @@ class ResolutionWorker:
         await self.resolver.approvals.escalate()
         await self.resolver.queue.release_stale()
         await self.resolver.queue.promote(retry_failed=flags.continuous_resolution)
+        if self.drift is not None and flags.continuous_resolution:
+            self.drift.resolver = self.resolver
+            await self.drift.round()
         worked = await self.resolver.work_through()
         if flags.auto_resume_enabled:
             await self._resume_ready()
