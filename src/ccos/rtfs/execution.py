@@ -156,7 +156,9 @@ def failure(error: monty.MontyError, module: CompiledModule) -> Failure:
         else:
             kind = _NATIVE.get(kind, "InternalError")
         return Failure(kind, message, kind, None, line, column)
-    return Failure("InternalError", str(error), "InternalError", None, line, column)
+    # A run that cannot even be stopped in time is ended with its worker.
+    kind = "BudgetExhausted" if "exceeding request timeout" in str(error) else "InternalError"
+    return Failure(kind, str(error), kind, None, line, column)
 
 
 def place_of(error: monty.MontyError, module: CompiledModule) -> tuple[int | None, int | None]:
