@@ -29,7 +29,7 @@ from ccos.providers.base import Invoker
 from ccos.providers.graphql import GraphQlInvoker, preview_graphql_request
 from ccos.providers.graphql_introspection import QUERIES, introspect
 from ccos.providers.secrets import EnvironmentSecrets
-from egress.internet import Seen, Server, reply, serving
+from egress.internet import PUBLIC_V4, Internet, Seen, Server, egress_in, reply, serving
 
 from .conftest import free_port
 
@@ -355,6 +355,32 @@ async def babbles(connection: ServerConnection) -> None:
 def test_how_a_subscription_can_fail(handler: Handler, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         asyncio.run(subscribed(handler, auth=(BEARER,), timeout_seconds=3.0))
+
+
+def test_a_registered_host_needs_no_other_permission_and_a_blocked_one_stays_blocked() -> None:
+    async def at_once(connection: ServerConnection) -> None:
+        await greet(connection)
+        await say(connection, id="1", type="complete")
+        await connection.wait_closed()
+
+    async def main() -> None:
+        protocols = [Subprotocol("graphql-transport-ws")]
+        async with serve(at_once, "127.0.0.1", 0, subprotocols=protocols) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            internet = Internet({"live.test": [[PUBLIC_V4]]}, {(PUBLIC_V4, 80): port})
+            allowed = EgressPolicy(require_https=False, allowed_domains=frozenset({"other.test"}))
+            blocked = EgressPolicy(require_https=False, blocked_domains=frozenset({"live.test"}))
+            one = manifest("http://live.test/graphql", "subscription")
+            async with egress_in(internet, allowed) as egress:
+                invoker = GraphQlInvoker(egress, EnvironmentSecrets({}))
+                result = await invoker.invoke(one, {}, idempotency_key=KEY)
+                assert result == {"events": [], "complete": True}
+            async with egress_in(internet, blocked) as egress:
+                invoker = GraphQlInvoker(egress, EnvironmentSecrets({}))
+                with pytest.raises(ProviderUnavailableError):
+                    await invoker.invoke(one, {}, idempotency_key=KEY)
+
+    asyncio.run(main())
 
 
 def test_silence_after_the_start_is_no_failure() -> None:

@@ -161,10 +161,12 @@ type Query {
   through(value: Through!): String
   choice(value: Choice!): String
   list(value: [Endless!]!): String
+  both(value: Both!): String
   nested: Nested
 }
 type Nested { good: Int bad: Missing worse(value: Missing!): Int }
 input In { a: Int }
+input Both { good: In! bad: Endless! other: In! }
 input Endless { again: Endless! }
 input Through { other: Other! }
 input Other { back: Through! extra: Missing }
@@ -192,8 +194,9 @@ def test_a_fault_costs_its_field_and_nothing_else() -> None:
         "Query.choice": (
             "the argument value is needed, and no value is possible for its type Choice"
         ),
+        "Query.both": "the argument value is needed, and no value is possible for its type Both",
     }
-    assert api.operations == 12
+    assert api.operations == 13
     places = {note.place for note in api.notes}
     assert {"Nested.bad", "Nested.worse", "Query.asks(value:)", "Query.maybe(value:)"} <= places
     assert named(api, "wrongArgument").input_schema["properties"] == {}  # type: ignore[index]
@@ -208,7 +211,7 @@ def test_a_quarantined_field_is_told_only_if_it_is_wanted() -> None:
     assert [one.place for one in imported(FAULTY, select="unknown").quarantined] == [
         "Query.unknown"
     ]
-    assert len(imported(FAULTY, select="query.*").quarantined) == 6
+    assert len(imported(FAULTY, select="query.*").quarantined) == 7
 
 
 def test_definitions_are_extended_repeated_and_passed_over() -> None:

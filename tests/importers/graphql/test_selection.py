@@ -64,6 +64,11 @@ def test_no_type_twice_on_a_path() -> None:
     assert inner(text, depth=9) == "a\nb {\n  x\n}"
 
 
+def test_no_type_twice_on_a_path_through_a_union() -> None:
+    text = "type Query { root: A } type A { x: Int u: U } type B { y: Int } union U = A | B"
+    assert inner(text) == "x\nu {\n  __typename\n  ... on B {\n    y\n  }\n}"
+
+
 def test_fields_that_need_arguments_are_left_out_and_reported() -> None:
     text = "type Query { root: A } type A { a: Int b(x: Int!): Int c(x: Int! = 1, y: Int): Int }"
     assert inner(text) == "a\nc"
