@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ccos.marketplace import search
 from ccos.marketplace.search import Document
-from ccos.marketplace.words import query_words
+from ccos.marketplace.words import query_words, without_filling
 from ccos.storage import Storage
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class MeaningFinder:
         words = query_words(query)
         if not words:
             return []
-        vector = self._embedder.embed([query])[0]
+        vector = self._embedder.embed([without_filling(query)])[0]
         with self._lock:
             base, recent, changed = self._base, self._recent, set(self._changed)
         answers = [index.find(words, vector, among) for index in (base, recent) if index]

@@ -9,6 +9,7 @@ from typing import Final
 from ccos.capabilities import id_tokens
 
 _WORD: Final = re.compile(r"[^\W_]+")
+_PUNCTUATION: Final = ".,;:!?()\"'"
 _QUERY_WORDS: Final = 32
 _QUERY_CHARACTERS: Final = 20_000
 # Words that say nothing about what is wanted: grammar, politeness, and asking itself.
@@ -23,6 +24,15 @@ _EMPTY_WORDS: Final = frozenset(
         "who will with would you your ",
     )
 )
+# Of those, the ones whose absence does not change what a sentence means to a model.
+_FILLING_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "a additionally also am an and are be can could for give help i in is it know let like "
+        "looking me my need of on or our please provide show some tell that the this to us want "
+        "we with would you your",
+    )
+)
 _SIBILANT_PLURALS: Final = ("sses", "xes", "ches", "shes", "zes")
 
 
@@ -33,6 +43,13 @@ def query_words(query: str) -> list[str]:
     words = list(dict.fromkeys(words))
     telling = [word for word in words if word not in _EMPTY_WORDS]
     return (telling or words)[:_QUERY_WORDS]
+
+
+def without_filling(query: str) -> str:
+    """The query without words that only cost time to embed; all of it if nothing else is there."""
+    words = query[:_QUERY_CHARACTERS].split()
+    kept = [word for word in words if word.strip(_PUNCTUATION).lower() not in _FILLING_WORDS]
+    return " ".join(kept) or query
 
 
 def stems(text: str) -> list[str]:

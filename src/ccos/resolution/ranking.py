@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ccos.capabilities import Manifest, SchemaValidator, id_tokens
 from ccos.errors import InvalidManifestError
+from ccos.resolution.adapters import proposed_renames
 from ccos.resolution.sources import Candidate
 
 _SURE_SCORE: Final = 3.0
@@ -57,6 +58,8 @@ class Ranked:
         match: How well the capability itself fits, by name, words and verb.
         overlap: The share of the wanted id's words that the candidate has.
         misfit: Why the parked call could not be made with it; None if it could.
+        renames: Names of the parked call's arguments to those of the candidate under which the
+            call would fit; empty where none are needed or none are to be found.
     """
 
     candidate: Candidate
@@ -64,6 +67,7 @@ class Ranked:
     match: float
     overlap: float
     misfit: str | None
+    renames: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def acceptable(self) -> bool:
@@ -79,6 +83,8 @@ def rank(
 ) -> list[Ranked]:
     """Order candidates for a wanted id, best first; those that do not fit the call come last.
 
+    Of candidates that are equally good, one whose call can be repeated without harm comes first.
+
     Args:
         capability_id: What is wanted.
         arguments: Those of a call that waits for it; None if no call is known.
@@ -87,7 +93,12 @@ def rank(
     ranked = [_ranked(capability_id, arguments, candidate) for candidate in candidates]
     return sorted(
         ranked,
-        key=lambda one: (one.misfit is not None, -one.score, one.candidate.manifest.id),
+        key=lambda one: (
+            one.misfit is not None,
+            -one.score,
+            not one.candidate.manifest.effect_type.repeatable,
+            one.candidate.manifest.id,
+        ),
     )
 
 
@@ -104,7 +115,14 @@ def _ranked(capability_id: str, arguments: dict[str, Any] | None, candidate: Can
         + _same_verb(capability_id, manifest)
     )
     score = candidate.relevance * candidate.trust_tier.weight + match
-    return Ranked(candidate, score, match, overlap, _misfit(manifest, arguments))
+    misfit = _misfit(manifest, arguments)
+    renames = None
+    if misfit is not None and arguments:
+        renames = proposed_renames(arguments, manifest.input_schema)
+    if renames:
+        pairs = ", ".join(f"{new!r} for {old!r}" for old, new in sorted(renames.items()))
+        misfit = f"{misfit}; it would fit with {pairs}"
+    return Ranked(candidate, score, match, overlap, misfit, renames or {})
 
 
 def _same_ending(capability_id: str, manifest: Manifest) -> float:
