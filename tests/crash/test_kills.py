@@ -98,6 +98,7 @@ class Scenario:
     expected: dict[str, list[Any]] = field(default_factory=dict)
     accepted: dict[str, str] = field(default_factory=dict)
     decided: dict[str, Any] = field(default_factory=dict)
+    surfaced: set[str] = field(default_factory=set)
     kills: int = 0
 
     def play(self) -> None:
@@ -143,6 +144,8 @@ class Scenario:
 
     def _not_accepted(self, todo: list[Any], reports: list[dict[str, Any]]) -> list[Any]:
         """Plans of which no answer came; their caller starts them again."""
+        # What was found out before this session may not hold any more: a call may have been made.
+        self.decided = {}
         for report in reports:
             if "plan" in report:
                 self.accepted[report["plan"]] = report["execution"]
@@ -154,7 +157,8 @@ class Scenario:
         """Find out at the service what became of an unknown call, as a person would."""
         happened = self.service.happened(key)
         assert happened <= 1
-        if key not in self.decided:
+        if key not in self.surfaced:
+            self.surfaced.add(key)
             self.tally.unknown += 1
         self.decided[key] = {"bumped": self.service.numbers[key]} if happened else None
 
