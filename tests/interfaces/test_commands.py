@@ -19,9 +19,10 @@ Service = tuple[str, dict[str, Any]]
 GROUPS = {
     "executions": ["list", "show", "resume", "cancel", "decide"],
     "capabilities": ["list", "show", "search", "add", "remove", "revoke"],
-    "approvals": ["list", "show", "approve", "reject"],
+    "approvals": ["list", "show", "approve", "reject", "rules", "forget"],
     "audit": ["tail", "verify"],
-    "config": ["show"],
+    "config": ["show", "migrate"],
+    "rollout": ["phase"],
     "script": ["run", "check", "list", "show", "delete"],
     "engine": ["health", "stats"],
     "tools": ["discover", "list", "show", "call"],

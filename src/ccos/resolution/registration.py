@@ -17,6 +17,8 @@ from ccos.capabilities import (
     parse_version,
 )
 from ccos.marketplace import Marketplace, Registered, Registration, Standing
+from ccos.resolution.poisoning import scan
+from ccos.resolution.risk import RiskLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ async def register_imported(
     """Register capabilities that somebody took from a description, in one transaction.
 
     Whoever brings them in approves them. What is registered already as it is stays untouched, and
-    a changed definition gets the next version. One that would break callers, or that a person
-    revoked, is withheld unless ``force`` is set; the others are registered all the same.
+    a changed definition gets the next version. One that would break callers, that a person
+    revoked, or whose texts look poisoned, is withheld unless ``force`` is set; the others are
+    registered all the same.
 
     Args:
         marketplace: Where they are registered.
@@ -58,6 +61,7 @@ async def register_imported(
         by: Who vouches for them.
         force: Whether breaking changes and revoked capabilities are registered, too.
     """
+    others = [one.manifest.id for one in await marketplace.registered()]
     wanted: list[Manifest] = []
     withheld: list[Withheld] = []
     for manifest in manifests:
@@ -66,7 +70,7 @@ async def register_imported(
         if current is not None and current.manifest.id != manifest.id:
             current = None  # an alias of that name gives way to the capability itself
         versioned = with_next_version(manifest, current, history)
-        reason = None if force else _objection(versioned, current)
+        reason = None if force else _objection(versioned, current) or _suspicion(versioned, others)
         if reason is None:
             wanted.append(_vouched(versioned, source, reference, by))
         else:
@@ -127,6 +131,12 @@ def _objection(manifest: Manifest, current: Registered | None) -> str | None:
     if manifest.version != current.manifest.version and _breaks(current.manifest, manifest):
         return f"it would break callers of version {current.manifest.version}"
     return None
+
+
+def _suspicion(manifest: Manifest, others: Sequence[str]) -> str | None:
+    """What whoever brings a capability in has to have seen first."""
+    grave = [one for one in scan(manifest, others) if one.level is RiskLevel.HIGH]
+    return "; ".join(map(str, grave)) or None
 
 
 def _vouched(manifest: Manifest, source: str, reference: str, by: str) -> Manifest:

@@ -23,6 +23,12 @@ Yes = Annotated[
 ]
 
 
+RememberDays = Annotated[
+    float | None,
+    Parameter(help="Let the answer also count for candidates of the same kind for so many days."),
+]
+
+
 @app.command(name="list")
 async def list_approvals(
     *,
@@ -83,6 +89,7 @@ async def approve(
     reason: Reason = "",
     by: By = None,
     yes: Yes = False,
+    remember_days: RememberDays = None,
     wait: Wait = True,
     timeout: Timeout = None,
     common: Common = COMMON,
@@ -102,6 +109,7 @@ async def approve(
             by=by,
             reason=reason,
             yes=yes,
+            remember_days=remember_days,
             wait=wait,
             timeout_seconds=timeout,
         )
@@ -123,3 +131,47 @@ async def reject(
     async with opened(common, tooling=True) as session:
         found = await decisions.question(session, approval_id, capability_id)
         return await decisions.reject(session, found, by=by, reason=reason)
+
+
+@app.command
+async def rules(*, common: Common = COMMON) -> None:
+    """List the approval rules of the operator and the grants that are remembered."""
+    from ccos.resolution.approvals.rules import read_rules
+
+    async with opened(common, tooling=True) as session:
+        resolver = session.ccos.resolver
+        written = read_rules(resolver.gates.rules_file)
+        grants = await resolver.standing.listed()
+        session.screen.document(
+            {
+                "file": str(resolver.gates.rules_file),
+                "rules": [one.model_dump(mode="json") for one in written],
+                "grants": [{"id": one.id, "rule": one.candidate} for one in grants],
+            }
+        )
+        rows = [(one.action, ", ".join(one.id), one.expires_at, one.reason) for one in written]
+        kept = [
+            ("grant " + one.id, one.capability_id, one.expires_at, one.reason) for one in grants
+        ]
+        session.screen.table(
+            ("rule", "capabilities", "expires", "reason"),
+            (
+                (
+                    rule,
+                    short(ids, 60),
+                    "-" if until is None else moment(until),
+                    short(why or "", 60),
+                )
+                for rule, ids, until, why in (*rows, *kept)
+            ),
+            empty="There are no rules and no remembered grants.",
+        )
+
+
+@app.command
+async def forget(grant_id: str, /, *, by: By = None, common: Common = COMMON) -> None:
+    """End a remembered grant; what it let in stays registered."""
+    async with opened(common, tooling=True) as session:
+        ended = await session.ccos.resolver.standing.withdraw(grant_id, actor=session.by(by))
+        session.screen.document({"grant": ended.id, "status": ended.status})
+        session.screen.text(f"{ended.id} counts no longer.")

@@ -142,6 +142,7 @@ async def approve(
     reason: str,
     yes: bool,
     wait: bool,
+    remember_days: float | None = None,
     timeout_seconds: float | None,
 ) -> ExitCode:
     """Say yes, then follow the request and the executions that wait for it."""
@@ -154,7 +155,10 @@ async def approve(
     waiting = await session.ccos.runtime.waiting(approval.capability_id)
     async with progress(session) as shown:
         decided = await session.ccos.resolver.approve(
-            approval_id=approval.id, by=session.by(by), reason=reason
+            approval_id=approval.id,
+            by=session.by(by),
+            reason=reason,
+            remember_seconds=None if remember_days is None else remember_days * 86_400,
         )
         if not wait:
             session.screen.document({"approval": approval_data(decided)})
