@@ -113,7 +113,9 @@ BROKEN: dict[str, Callable[[str], str | bytes]] = {
 _SLOW_FAULTS = ("endless",)
 
 
-def estate(folder: Path, count: int, *, seed: int = 1, huge: bool = True) -> Estate:
+def estate(
+    folder: Path, count: int, *, seed: int = 1, huge: bool = True, sound: bool = False
+) -> Estate:
     """Make an estate.
 
     Args:
@@ -121,10 +123,11 @@ def estate(folder: Path, count: int, *, seed: int = 1, huge: bool = True) -> Est
         count: About how many tools, broken ones among them.
         seed: Another one makes another estate.
         huge: Whether one file has 20 MB.
+        sound: Whether no tool is broken.
     """
     chance = random.Random(seed)
     made = Estate(folder)
-    broken = int(count * BROKEN_SHARE)
+    broken = 0 if sound else int(count * BROKEN_SHARE)
     kinds = [*BROKEN]
     # What loops takes seconds of a processor each, so there are few of those, whatever the size.
     quick = [one for one in kinds if one not in _SLOW_FAULTS]
@@ -143,7 +146,9 @@ def estate(folder: Path, count: int, *, seed: int = 1, huge: bool = True) -> Est
             source = makers[number % len(makers)](name, number)
             written(folder, f"{place}/{name} {number}.rn", source)
         made.good.append(name)
-    for number in range(max(1, count // 200)):  # two tools of one name are an error for both
+    for number in range(
+        0 if sound else max(1, count // 200)
+    ):  # two tools of one name are an error for both
         for side in ("left", "right"):
             written(folder, f"{side}/same_{number}.rn", tool(f"same_{number}"))
         made.broken["duplicate"] += 2
@@ -153,7 +158,7 @@ def estate(folder: Path, count: int, *, seed: int = 1, huge: bool = True) -> Est
     (folder / "loop").mkdir()
     (folder / "loop" / "back").symlink_to(folder, target_is_directory=True)
     (folder / "outside.rn").symlink_to("/etc/passwd")
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not sound:
         written(folder, "unreadable.rn").chmod(0)
         made.broken["unreadable"] += 1
     if huge:
