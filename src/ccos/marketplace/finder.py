@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -220,6 +221,9 @@ def installed_meanings(cache: Path) -> MeaningFinder | None:
     Args:
         cache: The file that keeps vectors.
     """
+    # The products are small: a second thread gains little on an idle machine, and on a busy one
+    # waiting for it makes a query several times as long. numpy reads this when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from ccos.marketplace.minilm import installed
         from ccos.marketplace.vector_cache import VectorCache
