@@ -27,6 +27,7 @@ from ccos.rtfs.forms import (
 )
 from ccos.rtfs.printer import format_source, printed
 from ccos.rtfs.reader import read
+from ccos.rtfs.recursion import recursing_deeply
 from ccos.rtfs.schemas import to_json_schema
 from ccos.rtfs.types import Entry, Record, Type, TypeSyntaxError, read_type
 
@@ -142,7 +143,8 @@ def load_artefacts(
         SecurityViolationError: if a capability says it is pure and calls another.
         NotRepresentableError: if data of a schema's type cannot cross the boundary.
     """
-    return _File(read(text, name), module_source).load()
+    with recursing_deeply():
+        return _File(read(text, name), module_source).load()
 
 
 class _File:

@@ -15,12 +15,13 @@ from typing import Any, Final, Protocol
 import pydantic_monty as monty
 
 from ccos.rtfs import nodes, prelude
-from ccos.rtfs.analysing import HostTarget, ModuleSource, Program, analyse, deepen_recursion
+from ccos.rtfs.analysing import HostTarget, ModuleSource, Program, analyse
 from ccos.rtfs.diagnostics import Diagnostic, Lines, Report, raise_if_wrong
 from ccos.rtfs.emitting import Emitted, Span, TooDeepError, emit
 from ccos.rtfs.forms import Source
 from ccos.rtfs.macros import Macro, MacroError, MacroRunner, Macros
 from ccos.rtfs.reader import read_leniently
+from ccos.rtfs.recursion import recursing_deeply
 from ccos.rtfs.targets import target_of
 from ccos.rtfs.types import Type
 
@@ -205,7 +206,7 @@ def compile_source(
     run_macro: MacroRunner | None = None,
 ) -> CompiledModule:
     """As :func:`compile_module`, of forms that were read already."""
-    with _runner(run_macro) as run:
+    with recursing_deeply(), _runner(run_macro) as run:
         program = analyse(source, Macros(run), module_source=module_source, reserved=_reserved())
         raise_if_wrong(source.name, source.text, program.diagnostics)
         emitted = emitted_program(program, source.name, source.text)
@@ -222,7 +223,7 @@ def check(
     """Everything that can be said about a text without running it: errors and warnings."""
     source, diagnostics = read_leniently(text, name)
     found = list(diagnostics)
-    with _runner(run_macro) as run:
+    with recursing_deeply(), _runner(run_macro) as run:
         program = analyse(source, Macros(run), module_source=module_source, reserved=_reserved())
         found += program.diagnostics
         if not any(one.severity == "error" for one in found):
@@ -394,7 +395,6 @@ def runtime_text(names: frozenset[str]) -> str:
 @functools.cache
 def _prelude_units() -> tuple[list[_Unit], dict[str, int]]:
     """The prelude in parts, and which part defines a name."""
-    deepen_recursion()
     tree = ast.parse(Path(prelude.__file__).read_text(encoding="utf-8"))
     units: list[_Unit] = []
     owners: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from ccos.rtfs.analysing.analysis import analyse
 from ccos.rtfs.analysing.naming import python_name
-from ccos.rtfs.analysing.scopes import HostTarget, ModuleSource, Program, deepen_recursion
+from ccos.rtfs.analysing.scopes import HostTarget, ModuleSource, Program
 from ccos.rtfs.analysing.words import CORE, DERIVED
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "ModuleSource",
     "Program",
     "analyse",
-    "deepen_recursion",
     "python_name",
 ]

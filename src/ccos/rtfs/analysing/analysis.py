@@ -22,7 +22,6 @@ from ccos.rtfs.analysing.scopes import (
     Program,
     Scope,
     WrongFormError,
-    deepen_recursion,
 )
 from ccos.rtfs.analysing.words import DERIVED, HINTS, WHILE
 from ccos.rtfs.forms import (
@@ -63,7 +62,6 @@ def analyse(
         reserved: Python names that variables must not get.
         visible: Macros that are defined already.
     """
-    deepen_recursion()
     analysis = Analysis(macros, module_source, frozenset(reserved))
     return analysis.program(source, visible or {})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,8 +18,6 @@ from ccos.rtfs.nodes import Node
 from ccos.rtfs.types import (
     Type,
 )
-
-RECURSION: Final = 30_000
 
 EXPANSION_LIMIT: Final = 1_000
 EXPANSION_SECONDS: Final = 5.0
@@ -101,13 +98,3 @@ class Program:
 
 ModuleSource = Callable[[str], str | None]
 """Answers the text of a module, or None if there is none of that name."""
-
-
-def deepen_recursion() -> None:
-    """Let Python recurse as deep as forms may nest.
-
-    Brackets nest up to 500 deep and a pass takes several Python calls for each; those do not use
-    the stack of the operating system.
-    """
-    if sys.getrecursionlimit() < RECURSION:
-        sys.setrecursionlimit(RECURSION)
