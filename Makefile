@@ -52,7 +52,9 @@ bench: .venv/ready $(RUNE) ## Measure against peers in the same run
 	$(RUN) python benchmarks/parked_executions.py
 	$(RUN) python benchmarks/engine.py
 	$(RUN) python benchmarks/rtfs.py
+	$(RUN) python benchmarks/rtfs_fuzz.py
 	$(RUN) python benchmarks/rune.py
+	$(RUN) python benchmarks/migration.py
 
 docs: .venv/ready ## Build the documentation into site/
 	$(RUN) mkdocs build --strict --quiet
