@@ -78,8 +78,12 @@ async def test_a_yes_lets_the_search_go_on(tmp_path: Path, store: dict[str, str]
         assert source.asked == []
         approval = await ccos.resolver.approvals.waiting("user.login")
         assert approval is not None
-        which = {by: approval.id if by == "approval_id" else "user.login"}
-        decided = await ccos.resolver.approve(**which, by="alice", reason="we need it")
+        decided = await ccos.resolver.approve(
+            approval_id=approval.id if by == "approval_id" else None,
+            capability_id="user.login" if by == "capability_id" else None,
+            by="alice",
+            reason="we need it",
+        )
         assert (decided.status, decided.decided_by, decided.reason) == (
             ApprovalState.APPROVED,
             "alice",

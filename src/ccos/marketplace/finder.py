@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -221,11 +222,9 @@ def installed_meanings(cache: Path) -> MeaningFinder | None:
     Args:
         cache: The file that keeps vectors.
     """
-    # The products are small: a second thread gains little on an idle machine, and on a busy one
-    # waiting for it makes a query several times as long. numpy reads this when it is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        from ccos.marketplace.minilm import installed
+        with _one_thread():
+            from ccos.marketplace.minilm import installed
         from ccos.marketplace.vector_cache import VectorCache
 
         model = installed()
@@ -237,6 +236,23 @@ def installed_meanings(cache: Path) -> MeaningFinder | None:
     if model is None:
         return None
     return MeaningFinder(model, VectorCache(cache, model.identity, model.dimensions))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let numpy, which reads this when it is imported, multiply in one thread.
+
+    The products are small: a second thread gains little on an idle machine, and on a busy one
+    waiting for it makes a query several times as long.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    chosen = name in os.environ
+    os.environ.setdefault(name, "1")
+    try:
+        yield
+    finally:
+        if not chosen:
+            del os.environ[name]
 
 
 class Finding:
