@@ -11,6 +11,7 @@ Run with `python benchmarks/engine.py [--json]`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import statistics
 import sys
@@ -142,7 +143,10 @@ async def measure(engine: ScriptEngine, pool: monty.Monty) -> dict[str, Any]:
         "host_call_ms": (many - none) / 100,
     }
     for concurrency in (1, 8, 64):
+        # What was imported and compiled before is dealt with before, not by chance in between.
+        gc.collect()
         ours = await throughput(run, concurrency)
+        gc.collect()
         theirs = await asyncio.to_thread(bare_throughput, pool, concurrency)
         figures[f"per_second_at_{concurrency}"] = ours
         figures[f"bare_per_second_at_{concurrency}"] = theirs

@@ -197,7 +197,6 @@ class Executions:
                 raise
             return None, error
         finally:
-            await broker.close()
             if running.begun is not None:
                 self._tell(EventType.SANDBOX_DESTROYED, made, context)
 

@@ -37,6 +37,8 @@ class _Reader:
         self.elements += 1
         if self.elements > _ELEMENT_LIMIT:
             raise TypeError(f"it has more than {_ELEMENT_LIMIT} elements.")
+        if type(value) is str:
+            return self._text(value)
         match value:
             case None | bool():
                 return value

@@ -337,12 +337,10 @@ class PythonSession:
 
     def _known_names(self) -> dict[str, Any]:
         """What the text refers to without defining it."""
-        if not self._program.namespaces:
-            return {CALL: call}
-        return {
-            CALL: call,
-            **{root: self._namespace(root) for root in self._program.namespaces},
-        }
+        known: dict[str, Any] = {CALL: call} if CALL in self._program.source else {}
+        for root in self._program.namespaces:
+            known[root] = self._namespace(root)
+        return known
 
     def _look_up(self, lookup: monty.NameLookupSnapshot) -> monty.SyncSnapshot:
         if lookup.object_id is None:

@@ -64,6 +64,8 @@ class PythonWorkers:
         self._roomy = WorkerPool(processes, isolation, None)
         self._near = NearWorker(WorkerPool(1, isolation, confined_bytes))
         self._seen: set[int] = set()
+        self._kept: SecurityPolicy | None = None
+        """The policy that was looked at last; what a machine can do does not change."""
 
     async def __aenter__(self) -> PythonWorkers:
         return self
@@ -129,7 +131,9 @@ class PythonWorkers:
         Raises:
             IsolationError: if this machine cannot provide that.
         """
-        check_promise(policy, self._isolation)
+        if policy is not self._kept:
+            check_promise(policy, self._isolation)
+            self._kept = policy
 
     async def diagnose(self, source: str) -> monty.MontyError | None:
         """What the interpreter has against a text, which is not run."""
