@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def said(*rules: ApprovalRule, case: Case = CASE, found: bool = True) -> RuleAct
         ({"host": "*.pay.example"}, {"host": "pay.example"}),
         ({"trust": ["verified", "official"]}, {"trust": ["official"]}),
         ({"effects": ["net*"]}, {"effects": ["filesystem"]}),
-        ({"expires_at": time.time() + 60}, {"expires_at": time.time() - 60}),
+        ({"expires_at": 32_503_680_000}, {"expires_at": 1_000_000_000}),
     ],
     ids=str,
 )
