@@ -30,6 +30,16 @@ def test_what_the_environment_states_is_named(ccos: Run, monkeypatch: pytest.Mon
     assert shown["stated_by_environment"] == ["enabled"]
 
 
+def test_flags_that_switch_nothing_yet_are_named(ccos: Run) -> None:
+    assert ccos("rollout", "phase", "3", "--dry-run", "--json").json["not_acted_on"] == []
+    last = ccos("rollout", "phase", "5", "--dry-run", "--json").json
+    assert last["not_acted_on"] == [
+        "http_wrapper_enabled",
+        "llm_synthesis_enabled",
+        "web_search_enabled",
+    ]
+
+
 def test_an_old_configuration_is_migrated_once(ccos: Run, tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text('{"old_config": {"stub_enabled": true, "manual_resolution": true}}')

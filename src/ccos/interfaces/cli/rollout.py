@@ -33,6 +33,7 @@ def phase(
     Flags that environment variables state are not changed by the file; they are named.
     """
     from ccos.config import MissingCapabilityFeatureFlags
+    from ccos.config.description import is_acted_on
     from ccos.operations.rollout import PHASES, changed, write_flags
 
     screen, loaded = screen_of(common), load(common)
@@ -46,6 +47,7 @@ def phase(
         for name, _, _ in changes
         if loaded.origins[f"feature_flags.{name}"].kind == "environment"
     ]
+    idle = [name for name, _, on in changes if on and not is_acted_on(f"feature_flags.{name}")]
     if not dry_run:
         write_flags(path, flags)
     screen.document(
@@ -57,6 +59,7 @@ def phase(
                 {"flag": name, "before": before, "after": after} for name, before, after in changes
             ],
             "stated_by_environment": stated,
+            "not_acted_on": idle,
         }
     )
     screen.table(
@@ -66,4 +69,6 @@ def phase(
     )
     for name in stated:
         screen.note(f"Warning: an environment variable states {name}, and it wins over the file.")
+    for name in idle:
+        screen.note(f"Warning: no stage of this version acts on {name}.")
     screen.text(f"{'Would write' if dry_run else 'Wrote'} {path}.")
