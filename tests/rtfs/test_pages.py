@@ -13,7 +13,7 @@ from ccos.rtfs.cases import outcome_of, same
 from ccos.rtfs.execution import Failure
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("how-to/write-rtfs.md", "reference/rtfs-differences.md")
+PAGES = ("how-to/write-rtfs.md", "rtfs-differences.md")
 BLOCK = re.compile(r"```clojure\n(.*?)```", re.DOTALL)
 
 
