@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from ccos.capabilities import AuthReference, Manifest, SchemaValidator
 from ccos.egress import Egress, EgressPolicy
@@ -51,34 +50,14 @@ class Library:
         return result
 
 
-def in_thread(application: Any) -> Iterator[str]:
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application, host="127.0.0.1", port=port, log_level="critical", lifespan="off"
-        )
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until_open(port)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    server.force_exit = True
-    thread.join(5)
-
-
 @pytest.fixture(scope="session")
 def strawberry() -> Iterator[str]:
-    from .graphql_servers.library import application
-
-    yield from in_thread(application(legacy=False))
+    yield from serving([sys.executable, "library.py"], HERE, "/")
 
 
 @pytest.fixture(scope="session")
 def strawberry_legacy() -> Iterator[str]:
-    from .graphql_servers.library import application
-
-    yield from in_thread(application(legacy=True))
+    yield from serving([sys.executable, "library.py"], HERE, "/", "legacy")
 
 
 @pytest.fixture(scope="session")
@@ -97,24 +76,25 @@ def yoga_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def node(folder: Path, *arguments: str) -> Iterator[str]:
+def serving(command: list[str], folder: Path, path: str, *arguments: str) -> Iterator[str]:
+    """A server in a process of its own: what it changes in libraries is nobody else's."""
     port = free_port()
-    with subprocess.Popen(["node", "library.mjs", str(port), *arguments], cwd=folder) as process:
+    with subprocess.Popen([*command, str(port), *arguments], cwd=folder) as process:
         try:
             wait_until_open(port, seconds=30)
-            yield f"http://127.0.0.1:{port}/graphql"
+            yield f"http://127.0.0.1:{port}{path}"
         finally:
             process.kill()
 
 
 @pytest.fixture(scope="session")
 def yoga(yoga_folder: Path) -> Iterator[str]:
-    yield from node(yoga_folder)
+    yield from serving(["node", "library.mjs"], yoga_folder, "/graphql")
 
 
 @pytest.fixture(scope="session")
 def yoga_sockets(yoga_folder: Path) -> Iterator[str]:
-    yield from node(yoga_folder, "sockets")
+    yield from serving(["node", "library.mjs"], yoga_folder, "/graphql", "sockets")
 
 
 @pytest.fixture(params=SERVERS)

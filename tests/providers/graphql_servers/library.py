@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 from collections.abc import AsyncGenerator
 from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
+import uvicorn
 from strawberry.asgi import GraphQL
 from strawberry.scalars import JSON
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_WS_PROTOCOL
@@ -186,3 +188,13 @@ SCHEMA = strawberry.Schema(Query, Mutation, Subscription, types=[Author, Robot])
 def application(*, legacy: bool) -> GraphQL[Any, Any]:
     protocol = GRAPHQL_WS_PROTOCOL if legacy else GRAPHQL_TRANSPORT_WS_PROTOCOL
     return GraphQL(SCHEMA, subscription_protocols=(protocol,))
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        application(legacy="legacy" in sys.argv),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        log_level="critical",
+        lifespan="off",
+    )
