@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from ccos.assembly import Ccos
 from ccos.engine.budget import Allowance, Budget, Dimension
 from ccos.engine.executions import CompilationContext, ExecutionContext, ExecutionResult
 from ccos.engine.policy import SecurityLevel, level_policy
+from ccos.errors import ScriptError
 from ccos.events import Event, EventType, Subscription
 from opening import opened
 
@@ -123,3 +126,57 @@ def arena_of(folder: Path, isolation: str, name: str = "it.py") -> Iterator[Aren
 
             yield Arena(portal, ccos, portal.call(subscribe), folder, server, name)
             server.shutdown()
+
+
+_VIOLATIONS = {"CCOS-SCRIPT-SECURITY", "CCOS-SCRIPT-RESOURCE", "CCOS-BUDGET-EXHAUSTED"}
+
+
+def _refusal(arena: Arena, case: dict[str, Any]) -> tuple[ScriptError, str, EventType]:
+    """The error, all that came out with it, and the event that tells of the end."""
+    try:
+        result = arena.run(case, case["timeout"])
+    except ScriptError as error:
+        return error, "", EventType.SCRIPT_COMPILED
+    assert result.error is not None, f"it ran to its end: {result.value!r:.200}"
+    said = f"{result.value}{result.stdout}{result.stderr}"
+    return result.error, said, EventType.SCRIPT_EXECUTED
+
+
+def check_refusal_and_twin(arena: Arena, case: dict[str, Any]) -> None:
+    """A case is refused as it says, which is told and recorded; its harmless twin works.
+
+    Args:
+        arena: Where both run.
+        case: An entry of a corpus.
+    """
+    since, visits = time.time(), arena.server.visits
+    error, said, ending = _refusal(arena, case)
+    assert error.code == case["refused"], error.message
+    assert case["says"] in error.message
+    assert "limit" not in case or error.details["limit"] == case["limit"]
+    assert SECRET not in f"{said}{error.as_dict()}"
+    # Whatever it said, nothing happened: no file, no process that makes one, no connection.
+    assert not os.path.lexists(arena.folder / "CANARY")
+    if case["level"] == "safe":
+        assert arena.server.visits == visits
+
+    wanted = {ending}
+    if error.code in _VIOLATIONS:
+        wanted.add(EventType.SECURITY_VIOLATION)
+    if error.code == "CCOS-BUDGET-EXHAUSTED":
+        wanted.add(EventType.BUDGET_EXHAUSTED)
+    told = arena.events(since, wanted)
+    endings = [one for one in told if one.type is ending and not one.data["success"]]
+    assert len(endings) == 1
+    entries = arena.portal.call(arena.ccos.audit.tail, 300)
+    of_it = [one for one in entries if one.data.get("script_id") == endings[0].data["script_id"]]
+    assert wanted <= {EventType(one.event_type) for one in of_it}
+    assert SECRET not in str([one.data for one in of_it])
+
+    (arena.folder / "TWIN").unlink(missing_ok=True)
+    twin = arena.run(case["twin"] | {"budget": case.get("budget", {})}, 5.0)
+    assert twin.error is None, twin.error
+    assert twin.value == case["twin"]["value"]
+    assert SECRET not in f"{twin.value}{twin.stdout}{twin.stderr}"
+    health = arena.portal.call(arena.ccos.script_engine.health_check)
+    assert health.details["active_executions"] == 0
